@@ -1,0 +1,159 @@
+"""Reads image and label files into arrays, or says in one line what is wrong with the file."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from nightlab.errors import InputError
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused before they are decoded (Pillow's limit for decompression bombs)."""
+
+# Decoders that run other programs or interpret code (EPS, for one) stay out.
+_IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000")
+_LABEL_FORMATS = ("PNG", "BMP", "TIFF", "PPM", "GIF")
+_JPEG_END = b"\xff\xd9"
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a photograph as uint8 [H, W, 3], RGB, 0 to 255, upright.
+
+    The EXIF orientation is applied, grey becomes three equal channels, 16-bit grey keeps its high byte (65535 -> 255),
+    CMYK and palettes are converted, and an alpha channel is dropped.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, no image, or larger than `MAX_PIXELS`.
+    """
+    data = _read_bytes(path)
+    image = _open(data, path, _IMAGE_FORMATS)
+    if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(_JPEG_END):
+        # OpenCV decodes twice as fast or more. Some versions fill a truncated file with grey and say nothing, hence the
+        # test for the end marker; all apply the EXIF orientation.
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if bgr is not None:
+            return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    if image.mode == "F":
+        raise InputError(f"{path}: its pixels are floating point; save them as 8 or 16 bit")
+    return _decode(image, path, _to_rgb)
+
+
+def read_raw_label(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a label map as raw ids, uint8 or uint16 [H, W]: the stored numbers, in a palette file the indices.
+
+    Raises:
+        InputError: as `read_image`, and for colour or alpha channels, lossy files and numbers beyond 16 bits.
+    """
+    data = _read_bytes(path)
+    image = _open(data, path, _LABEL_FORMATS)
+    if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N"):
+        raise InputError(
+            f"{path}: a label map holds one id per pixel, but this file has the channels {_channels(image)}; save it "
+            "with one channel of 8 or 16 bit, or set 'label_encoding: color' in the card if its colours are the classes"
+        )
+    raw = _decode(image, path, np.asarray)
+    if raw.dtype == bool:
+        return raw.astype(np.uint8)
+    if raw.dtype == np.uint8:
+        stretch = _grey_stretch(data) if image.mode == "L" else 1
+        return raw // stretch if stretch > 1 else raw
+    if raw.size and (raw.min() < 0 or raw.max() > 65535):
+        raise InputError(f"{path}: holds ids from {raw.min()} to {raw.max()}; save ids between 0 and 65535")
+    return raw.astype(np.uint16)
+
+
+def read_color_label(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a colour-coded label map as uint8 [H, W, 3], RGB; palette files give their colours.
+
+    Raises:
+        InputError: as `read_image`, and for single-channel or lossy files.
+    """
+    image = _open(_read_bytes(path), path, _LABEL_FORMATS)
+    if image.mode not in ("RGB", "RGBA", "P"):
+        raise InputError(
+            f"{path}: the card says 'label_encoding: color', but this file has the channels {_channels(image)}; "
+            "save it as RGB, or set 'label_encoding: index' in the card"
+        )
+    return _decode(image, path, lambda opened: np.asarray(opened.convert("RGB")))
+
+
+def check_pair(image: np.ndarray, label: np.ndarray, record: dict[str, Any]) -> None:
+    """Checks that an image [H, W, 3] and its label map [H, W] have the same height and width.
+
+    Raises:
+        InputError: the sizes differ; names both files of the record.
+    """
+    if image.shape[:2] != label.shape[:2]:
+        label_name = record.get("sem_seg_file_name", record["file_name"])
+        raise InputError(
+            f"{label_name}: the label map has {label.shape[1]}x{label.shape[0]} pixels (width x height) but its image "
+            f"{record['file_name']} has {image.shape[1]}x{image.shape[0]}; resize the label map by nearest neighbour, "
+            "or give the right file"
+        )
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; restore it or take it out of its split") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check the file and its permissions"
+        ) from None
+    if not data:
+        raise InputError(f"{path}: the file is empty; restore it or take it out of its split")
+    return data
+
+
+def _open(data: bytes, path: str | os.PathLike[str], formats: tuple[str, ...]) -> Image.Image:
+    """Parses the header only."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError:
+        raise InputError(f"{path}: has more than {MAX_PIXELS} pixels; scale it down or tile it") from None
+    except Exception as error:  # decoders raise whatever their parsers meet: OSError, SyntaxError, struct.error...
+        raise InputError(
+            f"{path}: is not a readable file of the formats {', '.join(formats)} ({error.__class__.__name__}); "
+            "replace it or take it out of its split"
+            + ("; a label map must be lossless" if formats == _LABEL_FORMATS else "")
+        ) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise InputError(
+            f"{path}: has {image.width}x{image.height} pixels, more than {MAX_PIXELS}; scale it down or tile it"
+        )
+    return image
+
+
+def _decode(image: Image.Image, path: str | os.PathLike[str], convert: Any) -> np.ndarray:
+    try:
+        image.load()
+        return convert(image)
+    except Exception as error:  # as in _open; a truncated file arrives here
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: is truncated or damaged ({reason}); copy it again from its source or take it out of its split"
+        ) from None
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        grey = np.asarray(upright).astype(np.int64) >> 8
+        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return np.array(upright.convert("RGB"))
+
+
+def _channels(image: Image.Image) -> str:
+    return "+".join(image.getbands())
+
+
+def _grey_stretch(data: bytes) -> int:
+    """The factor by which Pillow stretches 2- and 4-bit grey PNG to 0...255; 1 for every other file."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[25] != 0:
+        return 1
+    return {2: 85, 4: 17}.get(data[24], 1)
