@@ -1,0 +1,118 @@
+"""Loaders: which record goes into which slot of which iteration, as a function of the seed and nothing else."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from nightlab.data import catalog
+from nightlab.data.mapper import TestMapper, TrainMapper
+from nightlab.errors import InputError
+
+
+def split_records(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Records to train on and records held out from training (`DATASETS.VAL`, or `VAL_FRACTION` of TRAIN by the seed).
+
+    Raises:
+        InputError: as `catalog.load`; or nothing is left to train on.
+    """
+    train = catalog.load(cfg.DATASETS.TRAIN)
+    if cfg.DATASETS.VAL:
+        return train, catalog.load(cfg.DATASETS.VAL)
+    held_out = round(len(train) * cfg.DATASETS.VAL_FRACTION)
+    if held_out == 0:
+        return train, []
+    if held_out >= len(train):
+        raise InputError(
+            f"DATASETS.VAL_FRACTION: {cfg.DATASETS.VAL_FRACTION} leaves nothing of {len(train)} images to train on"
+        )
+    order = np.random.default_rng((cfg.SEED, 0)).permutation(len(train))
+    chosen = set(order[:held_out].tolist())
+    return [r for i, r in enumerate(train) if i not in chosen], [train[i] for i in sorted(chosen)]
+
+
+class SlotSampler(Sampler[list[tuple[int, int]]]):
+    """Yields, without end, this process's share of each iteration's slots as (iteration, slot)."""
+
+    def __init__(self, batch_size: int):
+        processes, rank = comm.get_world_size(), comm.get_rank()
+        if batch_size % processes:
+            raise InputError(
+                f"SOLVER.IMS_PER_BATCH: {batch_size} images cannot be shared equally by {processes} processes"
+            )
+        share = batch_size // processes
+        self.slots = range(rank * share, (rank + 1) * share)
+        self.start_iter = 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Slots are counted over all processes."""
+        iteration = self.start_iter
+        while True:
+            yield [(iteration, slot) for slot in self.slots]
+            iteration += 1
+
+
+class SlotDataset(Dataset[dict[str, Any]]):
+    """Maps (iteration, slot) to a mapped record: an epoch is a permutation of the records, drawn by (seed, stage)."""
+
+    def __init__(
+        self,
+        records: Sequence[dict[str, Any]],
+        mapper: Callable[[dict[str, Any], Sequence[int]], dict[str, Any]],
+        *,
+        batch_size: int,
+        seed: int,
+        stage: int,
+    ):
+        self.records = records
+        self.mapper = mapper
+        self.batch_size = batch_size
+        self.key = (seed, stage)
+        self._epoch = -1
+        self._order = np.empty(0, int)
+
+    def __getitem__(self, position: tuple[int, int]) -> dict[str, Any]:
+        iteration, slot = position
+        return self.mapper(self.records[self.record_index(iteration, slot)], (*self.key, iteration, slot))
+
+    def record_index(self, iteration: int, slot: int) -> int:
+        epoch, place = divmod(iteration * self.batch_size + slot, len(self.records))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng((*self.key, epoch)).permutation(len(self.records))
+        return int(self._order[place])
+
+
+def build_train_loader(cfg: CfgNode, records: Sequence[dict[str, Any]], *, stage: int = 0) -> DataLoader:
+    """An endless loader of lists of input dicts; set `loader.batch_sampler.start_iter` before iterating to resume."""
+    batch_size = cfg.SOLVER.IMS_PER_BATCH
+    return DataLoader(
+        SlotDataset(records, TrainMapper(cfg), batch_size=batch_size, seed=cfg.SEED, stage=stage),
+        batch_sampler=SlotSampler(batch_size),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=_as_list,
+        worker_init_fn=_one_thread,
+        pin_memory=cfg.MODEL.DEVICE.startswith("cuda"),
+        persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
+    )
+
+
+def build_test_loader(cfg: CfgNode, records: Sequence[dict[str, Any]]) -> DataLoader:
+    """Each record once, shared among processes, one image per batch, as detectron2 does."""
+    return build_detection_test_loader(list(records), mapper=TestMapper(), num_workers=cfg.DATALOADER.NUM_WORKERS)
+
+
+def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are the parallelism; threads inside each would only fight with them and with training."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

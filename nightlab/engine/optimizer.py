@@ -1,0 +1,70 @@
+"""Optimiser and learning-rate schedule of the Swin-UPerNet recipe."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver import LRMultiplier, WarmupParamScheduler
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
+from torch import nn
+
+from nightlab.errors import InputError
+
+# Position biases and embeddings, by parameter name, are not decayed; norms are excluded by type.
+_NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW or SGD over groups: no decay on norms and position biases, the backbone at its own multiple of the rate.
+
+    Raises:
+        InputError: SOLVER.OPTIMIZER is neither.
+    """
+    solver = cfg.SOLVER
+    params = get_default_optimizer_params(
+        model,
+        base_lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        lr_factor_func=lambda name: solver.BACKBONE_MULTIPLIER if ".backbone." in f".{name}" else 1.0,
+        overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
+    )
+    kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+        "AdamW": (torch.optim.AdamW, {"betas": tuple(solver.BETAS)}),
+        "SGD": (torch.optim.SGD, {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}),
+    }
+    if solver.OPTIMIZER not in kinds:
+        raise InputError(f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r} is not one of {', '.join(kinds)}")
+    kind: Any
+    kind, kwargs = kinds[solver.OPTIMIZER]
+    clipping = solver.CLIP_GRADIENTS
+    if clipping.ENABLED and clipping.CLIP_TYPE == "full_model":
+        kind = _clipping_all(kind, clipping.CLIP_VALUE)
+    elif clipping.ENABLED:
+        kind = maybe_add_gradient_clipping(cfg, kind)
+    return kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **kwargs)
+
+
+def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:
+    """The optimiser, clipping the norm of all gradients together first (after AMP's scaler has unscaled them)."""
+
+    def step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
+        nn.utils.clip_grad_norm_((p for group in self.param_groups for p in group["params"]), max_norm)
+        return kind.step(self, closure)
+
+    return type(f"{kind.__name__}WithFullModelClipping", (kind,), {"step": step})
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
+    """Linear warm-up from WARMUP_FACTOR over WARMUP_ITERS, then (1 - t / T)^POLY_LR_POWER down to zero."""
+    solver = cfg.SOLVER
+    if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
+        raise InputError(f"SOLVER.LR_SCHEDULER_NAME: {solver.LR_SCHEDULER_NAME!r} is not WarmupPolyLR")
+    schedule = WarmupParamScheduler(
+        PolynomialDecayParamScheduler(base_value=1.0, power=solver.POLY_LR_POWER),
+        solver.WARMUP_FACTOR,
+        min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0),
+        solver.WARMUP_METHOD,
+    )
+    return LRMultiplier(optimizer, multiplier=schedule, max_iter=solver.MAX_ITER)

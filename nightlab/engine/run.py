@@ -1,0 +1,145 @@
+"""A whole run: train, then evaluate the best and the last checkpoint on DATASETS.TEST, or evaluate only."""
+
+import logging
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+from detectron2.evaluation import inference_on_dataset
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from torch import nn
+
+from nightlab.config import load_config
+from nightlab.data import catalog
+from nightlab.data.loader import build_test_loader
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.environment import record_environment
+from nightlab.engine.trainer import NightLabTrainer, unwrap
+from nightlab.errors import InputError
+from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
+from nightlab.evaluation.pictures import write_pictures
+from nightlab.evaluation.tta import NightLabWithTTA
+from nightlab.report import write_report
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("all", "image")
+CHECKPOINTS = {"best": "model_best.pth", "last": "model_final.pth"}
+
+
+def setup(args: Namespace) -> CfgNode:
+    """The run's frozen configuration, its folder, logger and seed, from the arguments of `train_net.py`.
+
+    Raises:
+        InputError: the configuration or a card it names is unusable, or a data set it names does not fit the model.
+    """
+    cfg = load_config(args.config_file, args.opts)
+    catalog.register_cards(cfg.DATASETS.CARDS)
+    check_datasets(cfg)
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+def check_datasets(cfg: CfgNode) -> None:
+    """Raises InputError where a named data set is missing, has missing files, or not as many classes as the model."""
+    for key in ("TRAIN", "VAL", "TEST"):
+        names = cfg.DATASETS[key]
+        if not names:
+            continue
+        source = catalog.load(names)[0]["source"]
+        if len(source.classes) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
+            raise InputError(
+                f"DATASETS.{key}: {names[0]} has {len(source.classes)} classes and the model "
+                f"{cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}; set MODEL.SEM_SEG_HEAD.NUM_CLASSES {len(source.classes)}"
+            )
+
+
+def run(args: Namespace) -> dict[str, Any]:
+    """What `train_net.py` does in every process; the first one returns the figures by checkpoint and data set."""
+    cfg = setup(args)
+    if args.eval_only:
+        return evaluate_only(cfg)
+    record_environment(cfg.OUTPUT_DIR, cfg.MODEL.DEVICE)
+    trainer = NightLabTrainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    trainer.train()
+    results = evaluate_run(cfg, trainer.model)
+    if comm.is_main_process():
+        show_run(cfg, unwrap(trainer.model))
+    return results
+
+
+def evaluate_only(cfg: CfgNode) -> dict[str, Any]:
+    """Figures of MODEL.WEIGHTS, or of the run's last checkpoint, on every data set of DATASETS.TEST."""
+    model = build_model(cfg)
+    checkpointer = NightLabCheckpointer(model, cfg.OUTPUT_DIR, allow_pickle=cfg.MODEL.ALLOW_PICKLE)
+    weights = cfg.MODEL.WEIGHTS or checkpointer.get_checkpoint_file()
+    if not weights:
+        raise InputError(f"{cfg.OUTPUT_DIR}: no checkpoint to evaluate; give MODEL.WEIGHTS FILE, or train first")
+    return evaluate_checkpoint(cfg, model, weights, "eval")
+
+
+def evaluate_run(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+    """Figures of the best checkpoint (by held-out images) and of the last on DATASETS.TEST, as
+    `evaluation/<data set>/<best|last>.json` in the run's folder."""
+    results = {}
+    for kind, file in CHECKPOINTS.items():
+        path = os.path.join(cfg.OUTPUT_DIR, file)
+        comm.synchronize()  # the first process may still be writing it
+        if os.path.isfile(path):
+            results[kind] = evaluate_checkpoint(cfg, model, path, kind)
+    return results
+
+
+def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str) -> dict[str, Any]:
+    """Load `weights` into `model` and evaluate it on every data set of DATASETS.TEST."""
+    checkpoint = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(weights, checkpointables=[])
+    extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
+    extra["scales"] = list(cfg.TEST.AUG.SCALES) if cfg.TEST.AUG.ENABLED else [1.0]
+    results = {}
+    for name in cfg.DATASETS.TEST:
+        output = evaluation_file(cfg, name, kind)
+        figures = evaluate(cfg, model, name, output, extra)
+        if figures is not None:
+            results[name] = figures
+            logger.info("%s, %s checkpoint (%s): %s", name, kind, weights, output)
+    return results
+
+
+def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:
+    """Where the figures of a checkpoint (best, last, eval) on a data set are kept."""
+    suffix = "_multi_scale" if cfg.TEST.AUG.ENABLED else ""
+    return Path(cfg.OUTPUT_DIR, "evaluation", name, f"{kind}{suffix}.json")
+
+
+def show_run(cfg: CfgNode, model: nn.Module) -> None:
+    """Pictures of the best checkpoint (without held-out images: the last) on DATASETS.TEST's first set, and the report.
+
+    For one process.
+    """
+    kind, weights = next((k, w) for k, f in CHECKPOINTS.items() if (w := Path(cfg.OUTPUT_DIR, f)).is_file())
+    for name in cfg.DATASETS.TEST[:1]:
+        NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
+        tested = NightLabWithTTA(cfg, model) if cfg.TEST.AUG.ENABLED else model
+        write_pictures(cfg, tested, name, evaluation_file(cfg, name, kind))
+    logger.info("report: %s", write_report(cfg.OUTPUT_DIR))
+
+
+def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dict[str, Any]) -> dict[str, Any] | None:
+    """Figures of `model` on one data set, printed as a table and written to `output`; None but on the first process."""
+    inner = unwrap(model)
+    hard = inner.hard_class_mask.tolist()
+    records = catalog.load(name)
+    classes = records[0]["source"].classes
+    evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra)
+    tested = NightLabWithTTA(cfg, inner) if cfg.TEST.AUG.ENABLED else inner
+    figures = inference_on_dataset(tested, build_test_loader(cfg, records), evaluator)
+    if not comm.is_main_process():
+        return None
+    logger.info("%s\n%s", name, results_table(figures, classes, hard))
+    return figures

@@ -1,0 +1,148 @@
+"""The training loop on detectron2's engine: exact on resume, validated on held-out images, best and last kept."""
+
+import logging
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model, hooks
+from detectron2.evaluation import inference_on_dataset
+from detectron2.layers.batch_norm import NaiveSyncBatchNorm
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from timm.layers import convert_sync_batchnorm
+from torch import nn
+
+from nightlab.data.loader import build_test_loader, build_train_loader, split_records
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
+from nightlab.evaluation.evaluator import NightLabEvaluator
+from nightlab.modeling.weights import load_backbone_weights
+
+logger = logging.getLogger(__name__)
+
+
+class NightLabTrainer(DefaultTrainer):
+    """One stage of training. `DATASETS.VAL` (or the held-out share of TRAIN) chooses the best checkpoint.
+
+    What a step sees is a function of (seed, stage, iteration, slot), so that a resumed run repeats the undisturbed one.
+    """
+
+    def __init__(self, cfg: CfgNode, *, stage: int = 0):
+        TrainerBase.__init__(self)
+        self.cfg = cfg
+        self.stage = stage
+        train_records, self._val_records = split_records(cfg)
+        logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
+        model = synchronise_batch_norm(build_model(cfg), cfg)
+        optimizer = build_optimizer(cfg, model)
+        loader = build_train_loader(cfg, train_records, stage=stage)
+        self.scheduler = build_lr_scheduler(cfg, optimizer)
+        ddp_model = create_ddp_model(model, broadcast_buffers=False)
+        amp = cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE.startswith("cuda")
+        # Metrics are read off the device once per LOG_PERIOD: reading them every step would wait for it.
+        self._trainer = (AMPTrainer if amp else SimpleTrainer)(
+            ddp_model, loader, optimizer, gather_metric_period=cfg.SOLVER.LOG_PERIOD
+        )
+        self.checkpointer = NightLabCheckpointer(
+            ddp_model, cfg.OUTPUT_DIR, allow_pickle=cfg.MODEL.ALLOW_PICKLE, trainer=weakref.proxy(self)
+        )
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue from the run's last checkpoint, or start from MODEL.WEIGHTS, or the backbone's start weights."""
+        resumes = resume and self.checkpointer.has_checkpoint()
+        if resume and not resumes:
+            logger.warning("%s: no checkpoint to resume from, training starts at iteration 0", self.cfg.OUTPUT_DIR)
+        if self.cfg.MODEL.TIMM.WEIGHTS and not self.cfg.MODEL.WEIGHTS and not resumes:
+            load_backbone_weights(unwrap(self.model).image_level.backbone, self.cfg.MODEL.TIMM.WEIGHTS)
+        super().resume_or_load(resume)
+        self._trainer.data_loader.batch_sampler.start_iter = self.start_iter
+
+    def build_hooks(self) -> list[Any]:
+        cfg = self.cfg
+        checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=2)
+        ret = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if self._val_records:
+            ret.append(Validation(cfg.TEST.EVAL_PERIOD, self.validate))
+            if comm.is_main_process():
+                ret.append(KeepBest(cfg.TEST.EVAL_PERIOD, self.checkpointer))
+        if comm.is_main_process():
+            ret += [checkpoints, hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD)]
+        return ret
+
+    def validate(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Figures on the held-out images; the classes found hard go into the model, and so into its checkpoints."""
+        model = unwrap(self.model)
+        source = self._val_records[0]["source"]
+        evaluator = NightLabEvaluator("val", source.classes, model.hard_class_mask.tolist())
+        results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
+        figures = comm.all_gather(results)[0]["sem_seg"]
+        iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
+        # An absent class has no IoU (NaN) and is not hard.
+        model.hard_class_mask.copy_(torch.from_numpy(iou < 100 * self.cfg.MODEL.NIGHTLAB.HARD_IOU))
+        kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
+        return {"val": {"sem_seg": kept}}
+
+    def run_step(self) -> None:
+        # Dropout and drop path follow from the iteration too, so that resuming needs no stored generator states.
+        key = (self.cfg.SEED, self.stage, self.iter, comm.get_rank())
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        super().run_step()
+
+
+class Validation(hooks.EvalHook):
+    """detectron2's EvalHook, also right after the last step, before the final checkpoint is written."""
+
+    def __init__(self, period: int, validate: Callable[[], dict[str, Any]]):
+        super().__init__(period, validate, eval_after_train=False)
+
+    def after_step(self) -> None:
+        super().after_step()
+        if self.trainer.iter + 1 == self.trainer.max_iter:
+            self._do_eval()
+
+
+class KeepBest(hooks.BestCheckpointer):
+    """detectron2's best checkpoint by `val/sem_seg/mIoU`, remembered when a run is resumed and never resumed from."""
+
+    _checkpointer: NightLabCheckpointer
+
+    def __init__(self, period: int, checkpointer: NightLabCheckpointer):
+        super().__init__(period, checkpointer, "val/sem_seg/mIoU")
+
+    def _best_checking(self) -> None:
+        with self._checkpointer.untagged():
+            super()._best_checking()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
+
+
+def synchronise_batch_norm(model: nn.Module, cfg: CfgNode) -> nn.Module:
+    """With several processes and MODEL.SYNC_BN, BatchNorm shares statistics: torch's on GPUs, else detectron2's."""
+    if comm.get_world_size() == 1 or not cfg.MODEL.SYNC_BN:
+        return model
+    if cfg.MODEL.DEVICE.startswith("cuda"):
+        return convert_sync_batchnorm(model)
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child).__mro__[1] is nn.BatchNorm2d and not isinstance(child, NaiveSyncBatchNorm):
+                replacement = NaiveSyncBatchNorm(child.num_features, eps=child.eps, momentum=child.momentum)
+                replacement.load_state_dict(child.state_dict())
+                setattr(parent, name, replacement)
+    return model
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The model inside DistributedDataParallel, or the model itself."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

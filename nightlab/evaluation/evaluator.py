@@ -1,0 +1,136 @@
+"""detectron2's SemSegEvaluator for NightLab: both levels, hard and easy classes, counts only."""
+
+import json
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.evaluation import SemSegEvaluator
+from detectron2.utils import comm
+from tabulate import tabulate
+
+from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
+
+LEVELS = ("sem_seg", "sem_seg_image_level")
+
+logger = logging.getLogger(__name__)
+
+
+class NightLabEvaluator(SemSegEvaluator):
+    """Accumulates one confusion matrix per level, and per image 3 x K counts for intervals; never a prediction.
+
+    The ground truth is the input's own `sem_seg`, which `TestMapper` reads, so that data loaders share the work and
+    every source of scenes can be evaluated. Levels that the model does not return are left out of the result.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        hard: Sequence[bool] | np.ndarray,
+        *,
+        output: str | Path | None = None,
+        extra: dict[str, Any] | None = None,
+        distributed: bool = True,
+    ):
+        """
+        Args:
+            name: the data set's name, for the table and the file.
+            hard: for each class whether it counts as hard.
+            output: a JSON file to write, with `<stem>_per_image.npz` beside it (image ids and counts `[N, 3, K]`).
+            extra: more entries of that file, as the checkpoint's name and iteration.
+            distributed: gather over processes; every process then calls `evaluate`.
+        """
+        self._dataset_name = name
+        self._class_names = list(classes)
+        self._num_classes = len(self._class_names)
+        self._hard = np.asarray(hard, bool)
+        self._output = Path(output) if output else None
+        self._extra = extra or {}
+        self._distributed = distributed
+        self.reset()
+
+    def reset(self) -> None:
+        shape = (self._num_classes, self._num_classes)
+        self._confusion = {level: np.zeros(shape, np.int64) for level in LEVELS}
+        self._per_image: dict[str, dict[str, np.ndarray]] = {level: {} for level in LEVELS}
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        for given, output in zip(inputs, outputs, strict=True):
+            label = given["sem_seg"].numpy()
+            for level in LEVELS:
+                if level not in output:
+                    continue
+                prediction = output[level].argmax(dim=0).cpu().numpy()
+                confusion = confusion_matrix(prediction, label, self._num_classes)
+                self._confusion[level] += confusion
+                self._per_image[level][given["image_id"]] = class_counts(confusion)
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
+        """Figures in percent per level, as `summarize` gives them; None on all but the first process."""
+        parts = [(self._confusion, self._per_image)]
+        if self._distributed:
+            comm.synchronize()
+            parts = comm.gather(parts[0])
+            if not comm.is_main_process():
+                return None
+        results: OrderedDict[str, dict[str, float]] = OrderedDict()
+        confusions, per_image = {}, {}
+        for level in LEVELS:
+            images = {key: counts for _, part in parts for key, counts in part[level].items()}
+            if images:
+                confusions[level] = np.sum([confusion[level] for confusion, _ in parts], axis=0)
+                per_image[level] = images
+                results[level] = summarize(confusions[level], self._class_names, self._hard)
+        if self._output:
+            self._write(self._output, results, confusions, per_image)
+        return results
+
+    def _write(
+        self, output: Path, results: dict[str, Any], confusions: dict[str, Any], per_image: dict[str, Any]
+    ) -> None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        arrays: dict[str, Any] = {}
+        for level, images in per_image.items():
+            arrays["image_ids"] = np.array(sorted(images))
+            arrays[level] = np.stack([images[key] for key in sorted(images)])
+        counts_file = output.with_name(f"{output.stem}_per_image.npz")
+        np.savez_compressed(counts_file, **arrays)
+        document = {
+            "dataset": self._dataset_name,
+            **self._extra,
+            "classes": self._class_names,
+            "hard_classes": [c for c, hard in zip(self._class_names, self._hard, strict=True) if hard],
+            "images": len(arrays.get("image_ids", ())),
+            "results": {level: _without_nan(values) for level, values in results.items()},
+            "confusion_matrix": {level: matrix.tolist() for level, matrix in confusions.items()},
+            "per_image": counts_file.name,
+        }
+        output.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def results_table(results: dict[str, dict[str, float]], classes: Sequence[str], hard: Sequence[bool]) -> str:
+    """A table of IoU per class and the means, in percent; hard classes are starred, absent ones dashed."""
+    levels = list(results)
+    rows = [
+        [f"{name} *" if is_hard else name] + [_percent(results[level][f"IoU-{name}"]) for level in levels]
+        for name, is_hard in zip(classes, hard, strict=True)
+    ]
+    for figure in ("mIoU", "mIoU-hard", "mIoU-easy", "pACC"):
+        rows.append([figure] + [_percent(results[level][figure]) for level in levels])
+    headers = ["class (* hard)"] + [
+        level.replace("sem_seg_image_level", "image level").replace("sem_seg", "IoU") for level in levels
+    ]
+    return tabulate(rows, headers=headers, tablefmt="simple", stralign="right", disable_numparse=True)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _without_nan(values: dict[str, float]) -> dict[str, float | None]:
+    return {key: None if math.isnan(value) else round(value, 4) for key, value in values.items()}

@@ -1,0 +1,47 @@
+"""Multi-scale and flip testing with the model's own interface."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from torch import Tensor, nn
+
+from nightlab.modeling.nightlab import NightLab, output_size
+
+
+class NightLabWithTTA(nn.Module):
+    """Averages posteriors over scales and mirror images; call it like the model it wraps.
+
+    One running sum per image is kept, whatever the number of scales.
+    """
+
+    @configurable
+    def __init__(self, model: NightLab, *, scales: Sequence[float], flip: bool):
+        """
+        Args:
+            scales: factors of the test size.
+            flip: also the mirror image at each scale.
+        """
+        super().__init__()
+        self.model = model
+        self.scales = tuple(scales)
+        self.flips = (False, True) if flip else (False,)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, model: NightLab) -> dict[str, Any]:
+        return {"model": model, "scales": cfg.TEST.AUG.SCALES, "flip": cfg.TEST.AUG.FLIP}
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """As `NightLab` at test: `sem_seg` holds the logarithm of the averaged posterior."""
+        return [{"sem_seg": self._average(x)} for x in batched_inputs]
+
+    def _average(self, given: dict[str, Any]) -> Tensor:
+        image = given["image"].to(self.model.device).float()
+        total: Tensor | None = None
+        for scale in self.scales:
+            for flip in self.flips:
+                posterior = self.model.log_probabilities(image, output_size(given), scale=scale, flip=flip).exp_()
+                total = posterior if total is None else total.add_(posterior)
+        assert total is not None
+        return total.div_(len(self.scales) * len(self.flips)).clamp_(min=torch.finfo(total.dtype).tiny).log_()

@@ -1,0 +1,30 @@
+#!/usr/bin/env python
+"""Train and evaluate NightLab: one command from data to figures.
+
+python projects/NightLab/train_net.py --config-file configs/camvid/upernet_effnet_lite0.yaml [KEY VALUE ...]
+"""
+
+import sys
+
+from detectron2.engine import default_argument_parser, launch
+
+from nightlab.engine.run import STAGES, run
+from nightlab.errors import InputError, one_line
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = default_argument_parser()
+    parser.add_argument(
+        "--stage", choices=STAGES, default="all", help="run one stage of the recipe (default: all in order)"
+    )
+    args = parser.parse_args(argv)
+    try:
+        launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    except InputError as error:
+        print(f"train_net.py: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

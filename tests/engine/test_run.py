@@ -1,0 +1,128 @@
+"""A short training end to end: figures, checkpoints, exact resume, evaluation only, and errors before training."""
+
+import json
+from argparse import Namespace
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+
+from nightlab.engine.run import run
+from nightlab.engine.trainer import NightLabTrainer
+from nightlab.errors import InputError
+
+TINY = """
+_BASE_: "{base}"
+MODEL:
+  DEVICE: cpu
+  SEM_SEG_HEAD: {{CONVS_DIM: 16, NUM_CLASSES: 3}}
+  AUX_HEAD: {{CONVS_DIM: 8}}
+DATASETS:
+  TRAIN: ("{train}",)
+  VAL: ("{val}",)
+  TEST: ("{test}",)
+INPUT: {{IMAGE_SIZE: [48, 96], CROP_SIZE: [32, 64]}}
+SOLVER: {{IMS_PER_BATCH: 2, MAX_ITER: 4, WARMUP_ITERS: 1, CHECKPOINT_PERIOD: 2, LOG_PERIOD: 1, BASE_LR: 0.001}}
+TEST: {{EVAL_PERIOD: 2, PICTURES: 1}}
+DATALOADER: {{NUM_WORKERS: 0}}
+OUTPUT_DIR: "{output}"
+VERSION: 2
+"""
+
+
+def arguments(config, *opts, **changes):
+    given = {"config_file": str(config), "opts": list(opts), "eval_only": False, "resume": False, "stage": "all"}
+    return Namespace(**(given | changes))
+
+
+@pytest.fixture
+def config(tmp_path, tiny_card, repository):
+    path = tmp_path / "tiny.yaml"
+    names = {split: f"{tiny_card}_{split}" for split in ("train", "val", "test")}
+    path.write_text(
+        TINY.format(base=repository / "configs/backbones/swin_nano.yaml", output=tmp_path / "out", **names)
+    )
+    return path
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_train_resume_and_evaluate(config, tmp_path):
+    out = tmp_path / "out"
+    results = run(arguments(config))
+    assert set(results) == {"best", "last"}
+    evaluation = json.loads((out / "evaluation" / "tiny_test" / "last.json").read_text())
+    assert evaluation["iteration"] == 3 and evaluation["images"] == 2
+    assert evaluation["results"]["sem_seg"]["mIoU"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"]["mIoU"], abs=1e-3)
+    assert (out / "report.html").is_file() and list((out / "pictures").rglob("*.png"))
+    assert (out / "last_checkpoint").read_text() == "model_final.pth"
+
+    # Interrupted after two steps and resumed: the same weights, bit for bit.
+    whole = weights(out / "model_final.pth")
+    resumed = tmp_path / "resumed"
+    resumed.mkdir()
+    (resumed / "model_0000001.pth").write_bytes((out / "model_0000001.pth").read_bytes())
+    (resumed / "last_checkpoint").write_text("model_0000001.pth")
+    run(arguments(config, "OUTPUT_DIR", str(resumed), resume=True))
+    again = weights(resumed / "model_final.pth")
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+    # Evaluation alone gives the same figures.
+    alone = run(arguments(config, "MODEL.WEIGHTS", str(out / "model_final.pth"), eval_only=True))
+    assert alone["tiny_test"]["sem_seg"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
+
+
+def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):
+    trainer_results = run(arguments(config, "MODEL.NIGHTLAB.HARD_IOU", "1.1", "SOLVER.MAX_ITER", "2"))
+    mask = weights(tmp_path / "out" / "model_final.pth")["hard_class_mask"]
+    assert mask.tolist() == [True, True, True], "every class present in VAL is below an IoU of 110 %"
+    assert trainer_results["last"]["tiny_test"]["sem_seg"]["mIoU-hard"] >= 0
+
+
+def test_faults_are_found_before_training(config, tmp_path, tiny_root):
+    missing = tiny_root / "labels" / "a1.png"
+    missing.unlink()
+    with pytest.raises(InputError, match=r"a1\.png"):
+        run(arguments(config))
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    "opts, message",
+    [
+        (("DATASETS.TRAIN", "('tiny_trian',)"), "tiny_train"),
+        (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5"), "NUM_CLASSES 3"),
+        (("MODEL.WEIGHTS", "absent.pth"), "absent.pth"),
+        (("MODEL.TIMM.WEIGHTS", "absent.pth"), "absent.pth"),
+        (("SOLVER.BASE_RL", "1"), "BASE_LR"),
+    ],
+)
+def test_bad_settings_are_named_with_their_remedy(config, opts, message):
+    with pytest.raises(InputError, match=message):
+        run(arguments(config, *opts))
+
+
+def test_a_file_that_turns_bad_is_named(config, tiny_root):
+    for image in (tiny_root / "images").glob("a*.png"):
+        image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(InputError, match=r"a\d\.png"):
+        run(arguments(config))
+
+
+def test_dropout_follows_from_the_iteration(config):
+    from nightlab.engine.run import setup
+
+    cfg = setup(arguments(config))
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        trainer = NightLabTrainer(cfg)
+        torch.rand(losses and 5 or 1)  # another history of the generator
+        trainer.iter = 1
+        with EventStorage():
+            trainer.model.train()
+            trainer.run_step()
+        losses.append([p.sum().item() for p in trainer.model.parameters()])
+    assert losses[0] == losses[1]
