@@ -95,7 +95,9 @@ def _split(name: str, value: Any, outside: bool, values: Values) -> Split:
     if isinstance(value, list) and value:
         return Split(union=tuple(values.text(part, key) for part in value))
     if not isinstance(value, dict) or len(value) != 1:
-        values.fail(f"{key} is {value!r}; name a list file or a list of splits, or give {{glob: ...}} or {{ids: [...]}}")
+        values.fail(
+            f"{key} is {value!r}; name a list file or a list of splits, or give {{glob: ...}} or {{ids: [...]}}"
+        )
     kind, content = next(iter(value.items()))
     if values.choice(kind, f"the key in {key}", ("glob", "ids")) == "glob":
         return Split(glob=values.relative(content, f"{key}.glob", outside))

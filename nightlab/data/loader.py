@@ -99,6 +99,8 @@ def build_train_loader(cfg: CfgNode, records: Sequence[dict[str, Any]], *, stage
         collate_fn=_as_list,
         worker_init_fn=_one_thread,
         pin_memory=cfg.MODEL.DEVICE.startswith("cuda"),
+        # A generator of its own: otherwise starting the workers draws from the one that dropout follows.
+        generator=torch.Generator().manual_seed(cfg.SEED),
         persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
     )
 

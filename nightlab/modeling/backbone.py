@@ -1,5 +1,6 @@
 """Any timm model with feature extraction as a detectron2 backbone."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,9 +42,12 @@ class TimmBackbone(Backbone):
             args: further arguments of `timm.create_model`.
 
         Raises:
-            InputError: timm does not know the model or its arguments.
+            InputError: timm does not know the model or its arguments, its levels are no pyramid (a plain ViT's all have
+                stride 16), or `out_norm` is another.
         """
         super().__init__()
+        if out_norm not in ("", "LN"):
+            raise InputError(f'MODEL.TIMM.OUT_NORM: {out_norm!r} is not known; there are "LN" and ""')
         kwargs: dict[str, Any] = {**(args or {}), "features_only": True}
         if drop_path_rate:
             kwargs["drop_path_rate"] = drop_path_rate
@@ -55,6 +59,8 @@ class TimmBackbone(Backbone):
         info: Any = self.body.feature_info
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         strides, channels = info.reduction(), info.channels()
+        if len(set(strides)) < len(strides) or any(stride & (stride - 1) for stride in strides):
+            raise InputError(f"MODEL.TIMM.NAME: the levels of {name!r} have strides {strides}; take a model of 4, 8, 16, 32")
         self._out_features = [f"res{stride.bit_length() - 1}" for stride in strides]
         self._out_feature_strides = dict(zip(self._out_features, strides, strict=True))
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
@@ -82,8 +88,9 @@ class TimmBackbone(Backbone):
         try:
             probe: Any = timm.create_model(name, pretrained=False, features_only=True)
         except RuntimeError as error:
-            near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
-            raise InputError(f"MODEL.TIMM.NAME: timm has no feature model {name!r}; near: {near}") from error
+            near = difflib.get_close_matches(name, timm.list_models(), n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists what there is"
+            raise InputError(f"MODEL.TIMM.NAME: timm has no feature model {name!r}; {hint}") from error
         levels = len(probe.feature_info)
         return tuple(range(max(levels - 4, 0), levels))
 

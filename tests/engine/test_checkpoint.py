@@ -1,6 +1,7 @@
 """Tests of reading checkpoints: refused when unsafe, damaged or another model's; the best one is never resumed from."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +25,9 @@ def test_what_was_saved_is_loaded(tmp_path):
     NightLabCheckpointer(first, str(tmp_path)).save("model", iteration=7)
     rest = NightLabCheckpointer(second).load(str(tmp_path / "model.pth"))
     assert rest["iteration"] == 7
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_another_number_of_classes_is_refused(tmp_path):
@@ -39,8 +42,8 @@ def test_another_model_is_refused(tmp_path):
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):
     path = saved(tmp_path)
-    data = open(path, "rb").read()
-    open(path, "wb").write(data[: len(data) // 2])
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"model\.pth.*damaged"):
         NightLabCheckpointer(model()).load(path)
 

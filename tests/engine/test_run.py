@@ -39,9 +39,7 @@ def arguments(config, *opts, **changes):
 def config(tmp_path, tiny_card, repository):
     path = tmp_path / "tiny.yaml"
     names = {split: f"{tiny_card}_{split}" for split in ("train", "val", "test")}
-    path.write_text(
-        TINY.format(base=repository / "configs/backbones/swin_nano.yaml", output=tmp_path / "out", **names)
-    )
+    path.write_text(TINY.format(base=repository / "configs/backbones/swin_nano.yaml", output=tmp_path / "out", **names))
     return path
 
 
@@ -55,7 +53,9 @@ def test_train_resume_and_evaluate(config, tmp_path):
     assert set(results) == {"best", "last"}
     evaluation = json.loads((out / "evaluation" / "tiny_test" / "last.json").read_text())
     assert evaluation["iteration"] == 3 and evaluation["images"] == 2
-    assert evaluation["results"]["sem_seg"]["mIoU"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"]["mIoU"], abs=1e-3)
+    assert evaluation["results"]["sem_seg"]["mIoU"] == pytest.approx(
+        results["last"]["tiny_test"]["sem_seg"]["mIoU"], abs=1e-3
+    )
     assert (out / "report.html").is_file() and list((out / "pictures").rglob("*.png"))
     assert (out / "last_checkpoint").read_text() == "model_final.pth"
 

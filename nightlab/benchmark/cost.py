@@ -1,0 +1,160 @@
+"""All the costs of one configuration, as a dict and as a table."""
+
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import detectron2
+import timm
+import torch
+import torchvision
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from tabulate import tabulate
+from torch import Tensor, nn
+
+import nightlab
+from nightlab.benchmark.macs import count_gmac
+from nightlab.benchmark.timing import REST, Stopwatch, Timing, peak_memory_mib, reset_peak_memory
+from nightlab.engine.optimizer import build_optimizer
+
+# What is timed and counted apart from the rest, as paths inside the model.
+COMPONENTS = {"backbone": "image_level.backbone", "decode head": "image_level.decode_head"}
+
+
+def benchmark(
+    cfg: CfgNode, *, size: tuple[int, int], batch: int = 1, train: bool = False, repeats: int = 5, warmup: int = 1
+) -> dict[str, Any]:
+    """What the model of `cfg` costs on MODEL.DEVICE, with random weights and random images of `size` (height, width).
+
+    Returns:
+        Keys `size`, `batch`, `parameters`, `gmac` (10^9 multiply-adds of one image, by component, with `total`),
+        `uncounted_operations` (by name: how often), `forward` and, with `train`, `training_step` (`Timing.to_json`,
+        `peak_memory_mib` and `precision`), `environment`.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.IMAGE_SIZE = list(size)  # or the model would scale the images to another size
+    model = build_model(cfg)
+    modules = {name: model.get_submodule(path) for name, path in COMPONENTS.items()}
+    inputs = [_random_input(size, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES) for _ in range(batch)]
+    calls = {"forward": (_forward(model, inputs), "float32")}
+    if train:
+        amp = cfg.SOLVER.AMP.ENABLED and model.device.type == "cuda"  # as the trainer
+        calls["training_step"] = (_training_step(cfg, model, inputs, amp), "mixed" if amp else "float32")
+    report: dict[str, Any] = {
+        "size": list(size),
+        "batch": batch,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    for name, (call, precision) in calls.items():
+        reset_peak_memory(model.device)
+        timing = Timing.of(call, model.device, modules=modules, repeats=repeats, warmup=warmup)
+        report[name] = {
+            **timing.to_json(),
+            "peak_memory_mib": peak_memory_mib(model.device),
+            "precision": precision,
+        }
+    # Last, for tracing takes memory that the peaks above should not hold.
+    gmac, uncounted = count_gmac(model, size, COMPONENTS)
+    return {**report, "gmac": gmac, "uncounted_operations": uncounted, "environment": environment(model.device)}
+
+
+def _random_input(size: tuple[int, int], num_classes: int) -> dict[str, Tensor]:
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    return {"image": image, "sem_seg": torch.randint(0, num_classes, size)}
+
+
+def _forward(model: nn.Module, inputs: list[dict[str, Tensor]]) -> Callable[[Stopwatch], object]:
+    """From frames to log-probabilities of their size."""
+
+    def call(watch: Stopwatch) -> None:
+        model.eval()
+        with torch.no_grad():
+            model(inputs)
+
+    return call
+
+
+def _training_step(
+    cfg: CfgNode, model: nn.Module, inputs: list[dict[str, Tensor]], amp: bool
+) -> Callable[[Stopwatch], object]:
+    """Forward, backward and the recipe's optimiser; `amp` in mixed precision."""
+    optimizer = build_optimizer(cfg, model)
+    scaler = torch.amp.GradScaler("cuda", enabled=amp)
+
+    def call(watch: Stopwatch) -> None:
+        model.train()
+        with torch.autocast("cuda", enabled=amp):
+            loss = sum(model(inputs).values())
+        with watch.lap("backward"):
+            scaler.scale(loss).backward()
+        with watch.lap("optimizer"):
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+
+    return call
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Where the figures come from: device, threads, versions."""
+    packages = {
+        "torch": torch,
+        "torchvision": torchvision,
+        "timm": timm,
+        "detectron2": detectron2,
+        "nightlab": nightlab,
+    }
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: getattr(package, "__version__", "unknown") for name, package in packages.items()},
+        },
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def report_table(report: Mapping[str, Any]) -> str:
+    """The figures of `benchmark` for people: one row for each component, one column for each kind of cost."""
+    height, width = report["size"]
+    where = report["environment"]
+    timed = {name: report[name] for name in ("forward", "training_step") if name in report}
+    headers = ["", "GMAC an image"]
+    headers += [f"{name.replace('_', ' ')} [s], {figures['precision']}" for name, figures in timed.items()]
+    parts = dict.fromkeys(name for figures in timed.values() for name in figures["parts_median_s"] if name != REST)
+    rows = [
+        [part, _figure(report["gmac"].get(part))]
+        + [_figure(figures["parts_median_s"].get(part)) for figures in timed.values()]
+        for part in [*parts, REST]
+    ]
+    rows.append(["total (median)", _figure(report["gmac"]["total"])])
+    rows[-1] += [_figure(figures["median_s"]) for figures in timed.values()]
+    for label, key, digits in (
+        ("least", "min_s", 3),
+        ("most", "max_s", 3),
+        ("peak memory [MiB]", "peak_memory_mib", 0),
+    ):
+        rows.append([label, "", *(_figure(figures[key], digits) for figures in timed.values())])
+    return "\n".join(
+        [
+            f"{height}x{width}, batch {report['batch']}, {report['forward']['repeats']} repeats, "
+            f"{report['parameters'] / 1e6:.2f} M parameters",
+            f"{where['device']}, {where['threads']} threads; "
+            + ", ".join(f"{name} {version}" for name, version in where["versions"].items()),
+            tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, stralign="right"),
+        ]
+    )
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,70 @@
+"""timm models as backbones: the contract on three families, and what is said of models that cannot serve."""
+
+import pytest
+import torch
+
+from nightlab.errors import InputError
+from nightlab.modeling import TimmBackbone
+
+from .contracts import NANO_SWIN, BackboneContract
+
+
+class TestSwin(BackboneContract):
+    def build(self) -> TimmBackbone:
+        return TimmBackbone(**NANO_SWIN)
+
+
+class TestEfficientNet(BackboneContract):
+    def build(self) -> TimmBackbone:
+        return TimmBackbone(name="tf_efficientnet_lite0")
+
+
+class TestResNet(BackboneContract):
+    def build(self) -> TimmBackbone:
+        return TimmBackbone(name="resnet10t")
+
+
+def test_stage_norm_normalises_channels() -> None:
+    backbone = TimmBackbone(**NANO_SWIN).eval()
+    with torch.no_grad():
+        features = backbone(torch.randn(1, 3, 64, 64))
+    for feature in features.values():
+        torch.testing.assert_close(feature.mean(dim=1), torch.zeros_like(feature[:, 0]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(feature.var(dim=1, correction=0), torch.ones_like(feature[:, 0]), atol=1e-2, rtol=0)
+
+
+def test_stage_norm_of_a_channels_first_model_normalises_channels() -> None:
+    backbone = TimmBackbone(name="resnet10t", out_norm="LN").eval()
+    with torch.no_grad():
+        features = backbone(torch.rand(1, 3, 64, 64))
+    for feature in features.values():
+        torch.testing.assert_close(feature.mean(dim=1), torch.zeros_like(feature[:, 0]), atol=1e-4, rtol=0)
+
+
+def test_drop_path_reaches_the_model() -> None:
+    backbone = TimmBackbone(**NANO_SWIN, drop_path_rate=0.5).train()
+    x = torch.randn(4, 3, 32, 32)
+    assert not torch.equal(backbone(x)["res5"], backbone(x)["res5"])
+    backbone.eval()
+    assert torch.equal(backbone(x)["res5"], backbone(x)["res5"])
+
+
+def test_levels_can_be_chosen() -> None:
+    backbone = TimmBackbone(name="resnet10t", out_indices=(1, 3))
+    assert {name: spec.stride for name, spec in backbone.output_shape().items()} == {"res2": 4, "res4": 16}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"name": "resnet19"}, "no feature model 'resnet19'; did you mean .*resnet18"),
+        ({"name": "nonsense"}, "no feature model 'nonsense'; timm.list_models"),
+        ({"name": "resnet10t", "args": {"colour": "red"}}, "cannot build 'resnet10t'.*colour"),
+        ({"name": "resnet10t", "out_indices": (9,)}, "cannot build 'resnet10t'"),
+        ({"name": "vit_tiny_patch16_224"}, r"strides \[16"),
+        ({"name": "resnet10t", "out_norm": "XN"}, "OUT_NORM.*XN"),
+    ],
+)
+def test_models_that_cannot_serve(arguments: dict, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        TimmBackbone(**arguments)

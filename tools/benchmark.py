@@ -1,0 +1,69 @@
+"""Measures what a configuration costs: parameters, GMAC, time of a forward and a training step by component, memory.
+
+    python tools/benchmark.py --config-file configs/nightcity/upernet_swin_tiny.yaml --size 512 1024 --train
+    python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
+
+Weights are random: nothing is downloaded. Time and memory mean something on an otherwise idle machine only.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nightlab.benchmark import benchmark, report_table
+from nightlab.config import load_config
+from nightlab.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    options = _parse(arguments)
+    try:
+        cfg = load_config(options.config_file, options.opts)
+        size = tuple(options.size or cfg.INPUT.CROP_SIZE)
+        report = benchmark(
+            cfg, size=size, batch=options.batch, train=options.train, repeats=options.repeats, warmup=options.warmup
+        )
+        report = {"config": options.config_file, **report}
+        print(f"{options.config_file}\n{report_table(report)}")
+        if options.json:
+            _write_json(options.json, report)
+    except InputError as error:
+        print(f"benchmark.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="CFG")
+    parser.add_argument(
+        "--size", nargs=2, type=_positive, metavar=("H", "W"), help="of the images (default: INPUT.CROP_SIZE)"
+    )
+    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="images in a call (default: 1)")
+    parser.add_argument("--train", action="store_true", help="time a training step too")
+    parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="timed calls (default: 5)")
+    parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --json") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
