@@ -60,7 +60,7 @@ class TimmBackbone(Backbone):
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         strides, channels = info.reduction(), info.channels()
         if len(set(strides)) < len(strides) or any(stride & (stride - 1) for stride in strides):
-            raise InputError(f"MODEL.TIMM.NAME: the levels of {name!r} have strides {strides}; take a model of 4, 8, 16, 32")
+            raise InputError(f"MODEL.TIMM.NAME: {name!r} has levels of strides {strides}; take one with 4, 8, 16, 32")
         self._out_features = [f"res{stride.bit_length() - 1}" for stride in strides]
         self._out_feature_strides = dict(zip(self._out_features, strides, strict=True))
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 480, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 26, 12, 40
 MOST_POINTS = 600
 MOST_DOTS = 20
 
@@ -78,7 +78,12 @@ def bars(rows: Sequence[tuple[str, float, bool]]) -> str:
 
 
 def heat_map(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """A confusion matrix, each row (true class) in percent of its pixels; rows of absent classes are dashed."""
+    """A confusion matrix, each row (true class) in percent of its pixels.
+
+    Classes that are neither true nor predicted anywhere are left out; rows of classes that are never true are dashed.
+    """
+    used = [k for k in range(len(names)) if any(counts[k]) or any(row[k] for row in counts)]
+    names, counts = [names[k] for k in used], [[counts[k][other] for other in used] for k in used]
     head = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in names)
     lines = []
     for name, row in zip(names, counts, strict=True):

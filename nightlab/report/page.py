@@ -95,7 +95,7 @@ def _curves(run: RunFiles) -> str:
     charts = [
         line_chart("Loss", [Series(name, *run.series(name)) for name in LOSSES]),
         line_chart("mIoU on held-out images, %", [validation], mark=(best, "best") if best else None),
-        line_chart("Learning rate", [Series("learning rate", *run.series("lr"))]),
+        line_chart("Learning rate of most parameters", [Series("learning rate", *run.series("lr"))]),
     ]
     if not any(charts):
         return ""

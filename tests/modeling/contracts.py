@@ -120,14 +120,18 @@ def shake(module: nn.Module) -> None:
 class BackboneContract:
     """`[B, 3, H, W]`, a multiple of `size_divisibility`, to NCHW features of the declared strides and channels."""
 
-    def build(self) -> TimmBackbone:
-        raise NotImplementedError
+    arguments: dict[str, Any]
+
+    @classmethod
+    def build(cls) -> TimmBackbone:
+        return TimmBackbone(**cls.arguments)
 
     @pytest.fixture(scope="class")
-    def shared(self) -> TimmBackbone:
+    @classmethod
+    def shared(cls) -> TimmBackbone:
         """One instance for the tests that leave it as it is."""
         torch.manual_seed(0)
-        return self.build().eval()
+        return cls.build().eval()
 
     def test_declares_four_levels(self, shared: TimmBackbone) -> None:
         assert {name: spec.stride for name, spec in shared.output_shape().items()} == {

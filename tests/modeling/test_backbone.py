@@ -10,18 +10,15 @@ from .contracts import NANO_SWIN, BackboneContract
 
 
 class TestSwin(BackboneContract):
-    def build(self) -> TimmBackbone:
-        return TimmBackbone(**NANO_SWIN)
+    arguments = NANO_SWIN
 
 
 class TestEfficientNet(BackboneContract):
-    def build(self) -> TimmBackbone:
-        return TimmBackbone(name="tf_efficientnet_lite0")
+    arguments = {"name": "tf_efficientnet_lite0"}
 
 
 class TestResNet(BackboneContract):
-    def build(self) -> TimmBackbone:
-        return TimmBackbone(name="resnet10t")
+    arguments = {"name": "resnet10t"}
 
 
 def test_stage_norm_normalises_channels() -> None:
@@ -68,3 +65,29 @@ def test_levels_can_be_chosen() -> None:
 def test_models_that_cannot_serve(arguments: dict, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         TimmBackbone(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("build", "level", "frozen"),
+    [
+        (TestResNet, 1, {"conv1", "bn1"}),
+        (TestResNet, 2, {"conv1", "bn1", "layer1"}),
+        (TestEfficientNet, 2, {"conv_stem", "bn1", "blocks.0", "blocks.1"}),
+        (TestSwin, 1, {"patch_embed"}),
+        (TestSwin, 2, {"patch_embed", "layers_0"}),
+    ],
+)
+def test_freezing_stops_at_its_level(build: type[BackboneContract], level: int, frozen: set[str]) -> None:
+    backbone = TimmBackbone(**build.arguments, freeze_at=level).train()
+    before = {key: value.clone() for key, value in backbone.body.state_dict().items()}
+    sum(feature.square().mean() for feature in backbone(torch.randn(2, 3, 64, 64)).values()).backward()
+
+    def is_frozen(name: str) -> bool:
+        return any(f"{name}.".startswith(f"{prefix}.") for prefix in frozen)
+
+    for name, parameter in backbone.body.named_parameters():
+        assert parameter.requires_grad != is_frozen(name), name
+        assert (parameter.grad is None) == is_frozen(name), name
+    for name, buffer in backbone.body.named_buffers():
+        if name.endswith("running_mean"):
+            assert torch.equal(buffer, before[name]) == is_frozen(name), name
