@@ -1,65 +1,62 @@
-"""Train a small model on made night scenes and show what it sees: what `make demo` runs.
+#!/usr/bin/env python
+"""What `make demo` runs: train the nano model on NightStreet, evaluate it, and say where to look.
 
-    python tools/make_demo.py [--fresh] [KEY VALUE ...]
-
-An interrupted demo goes on where its last checkpoint was written, a finished one only says where to look; --fresh trains
-again. KEY VALUE pairs change the configuration, as for train_net.py.
+A finished run is shown again, an interrupted one goes on; `--fresh` starts over.
 """
 
 import argparse
 import json
+import shutil
 import sys
-import time
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightlab.config import load_config
-from nightlab.engine.run import run
-from nightlab.errors import InputError
+from detectron2.engine import default_argument_parser
 
-CONFIG = Path(__file__).parents[1] / "configs" / "quickstart" / "upernet_swin_nano.yaml"
-OUTPUT = "output/demo"
-# What says that a run is finished, where to go on, and what its curves are.
-TRACES = ("report.html", "last_checkpoint", "metrics.json")
+from nightlab.engine.run import run
+from nightlab.errors import InputError, one_line
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIG = REPOSITORY / "configs" / "quickstart" / "upernet_swin_nano.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fresh", action="store_true", help="train again from the start")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the configuration")
+    parser.add_argument("--fresh", action="store_true", help="remove the folder of an earlier demo first")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "output" / "demo", help="folder of the run")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     options = parser.parse_args(arguments)
+    if options.fresh and (options.output / "config.yaml").is_file():
+        shutil.rmtree(options.output)
+    report = options.output / "report.html"
     try:
-        opts = ["OUTPUT_DIR", OUTPUT, *options.opts]
-        folder = Path(load_config(CONFIG, opts).OUTPUT_DIR)
-        if options.fresh:
-            for name in TRACES:
-                (folder / name).unlink(missing_ok=True)
-        started = time.monotonic()
-        trained = not (folder / "report.html").is_file()
-        if trained:
-            resume = (folder / "last_checkpoint").is_file()
-            run(Namespace(config_file=str(CONFIG), opts=opts, eval_only=False, resume=resume, stage="all"))
-        print(where_to_look(folder, time.monotonic() - started if trained else None))
+        if not report.is_file():
+            _train(options.output, options.opts)
     except InputError as error:
-        print(f"make_demo.py: {error}", file=sys.stderr)
+        print(f"make_demo.py: {one_line(error)}", file=sys.stderr)
         return 2
+    print(_where_to_look(options.output))
     return 0
 
 
-def where_to_look(folder: Path, seconds: float | None) -> str:
-    """The closing lines: the figures and the files of a finished demo; `seconds` is None where it had been trained before."""
-    said = "was trained before (--fresh trains again)" if seconds is None else f"took {seconds / 60:.1f} minutes"
-    lines = ["", f"The demo {said}."]
-    for path in sorted(folder.glob("evaluation/*/*.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        score, images = document["results"]["sem_seg"]["mIoU"], document["images"]
-        at = f"{document['kind']} checkpoint, iteration {document['iteration'] + 1}"
-        lines.append(f"  {score:5.2f} % mIoU on {document['dataset']} ({images} images, {at})")
-    lines.append(f"  report    {folder / 'report.html'}")
-    lines += [f"  pictures  {path}" for path in sorted(folder.glob("pictures/*"))]
-    return "\n".join(lines)
+def _train(output: Path, opts: Sequence[str]) -> None:
+    """The same as train_net.py with --resume, which begins at iteration 0 where there is nothing to resume."""
+    command = ["--config-file", str(CONFIG), "--resume", "OUTPUT_DIR", str(output), *opts]
+    parser = default_argument_parser()
+    parser.set_defaults(stage="all")
+    run(parser.parse_args(command))
+
+
+def _where_to_look(output: Path) -> str:
+    lines = [""]
+    for file in sorted(output.glob("evaluation/*/*.json")):  # best before last
+        document = json.loads(file.read_text())
+        figures = document["results"]["sem_seg"]
+        which = f"{document['kind']} checkpoint, iteration {document['iteration'] + 1}"
+        lines.append(f"mIoU {figures['mIoU']:.1f} on {document['dataset']} ({document['images']} images; {which})")
+    lines += [f"report:   {output / 'report.html'}", f"pictures: {output / 'pictures'}"]
+    return "\n".join(lines + ["`python tools/make_demo.py --fresh` trains again."])
 
 
 if __name__ == "__main__":

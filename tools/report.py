@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, one_line
 from nightlab.report import write_report
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(write_report(options.run_dir, options.output))
     except InputError as error:
-        print(f"report.py: {error}", file=sys.stderr)
+        print(f"report.py: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -87,7 +87,9 @@ def test_cityscapes_label_ids() -> None:
         ({"splits": "train.txt"}, "maps names"),
         ({"splits": {"train": "../train.txt"}}, "allow_outside"),
         ({"splits": {"train": {"globe": "*"}}}, "did you mean 'glob'?"),
-        ({"splits": {"train": ["a"]}}, "{ids: [...]}"),
+        ({"splits": {"train": 7}}, "{ids: [...]}"),
+        ({"splits": {"train": "t.txt", "all": ["trian"]}}, "did you mean 'train'?"),
+        ({"splits": {"train": "t.txt", "all": ["train"], "more": ["all"]}}, "use train"),
         ({"splits": {"train": {"ids": []}}}, "at least one id"),
         ({"splits": {"train": {"ids": [1]}}}, "put it in quotes"),
         ({"splits": {"train": {"ids": ["a", "a"]}}}, "'a' twice"),
@@ -205,6 +207,14 @@ def test_glob_and_ids(tree: Path) -> None:
     assert made.ids("one") == ["b"]
 
 
+def test_a_split_may_join_others(tree: Path) -> None:
+    parts = {"one": {"ids": ["b"]}, "other": {"ids": ["a"]}, "same": {"ids": ["a"]}}
+    made = card(splits={**parts, "both": ["one", "other"], "clash": ["other", "same"]})
+    assert made.ids("both") == ["b", "a"]
+    with pytest.raises(InputError, match="share a"):
+        made.ids("clash")
+
+
 def test_ids_may_hold_folders(tree: Path) -> None:
     for folder in ("images", "labels"):
         (tree / folder / "train" / "x").mkdir(parents=True)
@@ -319,6 +329,8 @@ def test_the_documented_example_is_a_card() -> None:
                 "val_dark_mixed": 17,
                 "train_day": 1500,
                 "val_day": 150,
+                "train_dark": 304,
+                "val_dark": 44,
             },
         ),
         ("bdd_photos", {"night_train": 70, "night_val": 30, "day_train": 70, "day_val": 30}),
