@@ -56,7 +56,7 @@ def _where_to_look(output: Path) -> str:
         which = f"{document['kind']} checkpoint, iteration {document['iteration'] + 1}"
         lines.append(f"mIoU {figures['mIoU']:.1f} on {document['dataset']} ({document['images']} images; {which})")
     lines += [f"report:   {output / 'report.html'}", f"pictures: {output / 'pictures'}"]
-    return "\n".join(lines + ["`python tools/make_demo.py --fresh` trains again."])
+    return "\n".join([*lines, "`python tools/make_demo.py --fresh` trains again."])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Losses against cases worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from detectron2.utils import comm
+
+from nightlab.modeling.losses import segmentation_loss
+
+THREE_TO_ONE = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1)  # softmax 1/4, 3/4
+
+
+def test_two_by_two() -> None:
+    logits = THREE_TO_ONE.expand(1, 2, 2, 2)
+    target = torch.tensor([[[0, 1], [255, 1]]])
+    expected = (math.log(4) + 2 * math.log(4 / 3)) / 3
+    assert segmentation_loss(logits, target, 255).item() == pytest.approx(expected)
+
+
+def test_logits_are_resized_to_the_target() -> None:
+    # 0 and 4 at the centres of two columns are 0, 1, 3, 4 at those of four.
+    logits = torch.zeros(1, 2, 1, 2)
+    logits[0, 1, 0, 1] = 4
+    target = torch.ones(1, 1, 4, dtype=torch.long)
+    expected = sum(math.log(1 + math.exp(-x)) for x in (0, 1, 3, 4)) / 4
+    assert segmentation_loss(logits, target, 255).item() == pytest.approx(expected)
+
+
+def test_half_precision_is_summed_in_full() -> None:
+    logits = torch.zeros(1, 2, 300, 300, dtype=torch.float16)
+    target = torch.zeros(1, 300, 300, dtype=torch.long)
+    assert segmentation_loss(logits, target, 255).item() == pytest.approx(math.log(2), rel=1e-4)
+
+
+def test_nothing_but_ignored_pixels_gives_zero() -> None:
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = segmentation_loss(logits, torch.full((2, 8, 8), 255), 255)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None and torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_processes_with_unequal_shares_average_to_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(2, 3, 4, 4)
+    target = torch.randint(0, 3, (2, 4, 4))
+    target[0, :3] = 255
+    whole = segmentation_loss(logits, target, 255)
+    counts = [(target[n] != 255).sum() for n in range(2)]
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda x: x.copy_(counts[0] + counts[1]))
+    shares = [segmentation_loss(logits[n : n + 1], target[n : n + 1], 255) for n in range(2)]
+    torch.testing.assert_close((shares[0] + shares[1]) / 2, whole)
