@@ -110,7 +110,7 @@ def test_auxiliary_loss_is_weighted() -> None:
 def test_no_auxiliary_head_without_a_weight() -> None:
     segmentor = Segmentor(tiny_config("MODEL.AUX_HEAD.LOSS_WEIGHT", 0.0)).train()
     assert segmentor.aux_head is None
-    losses = segmentor.losses(segmentor(255 * torch.rand(1, 3, 32, 32)), torch.zeros(1, 32, 32, dtype=torch.long))
+    losses = segmentor.losses(segmentor(255 * torch.rand(1, 3, 64, 64)), torch.zeros(1, 64, 64, dtype=torch.long))
     assert set(losses) == {"loss_sem_seg"}
 
 
