@@ -20,7 +20,7 @@ class Brightness(torch.nn.Module):
 
 
 def counts(*shares):
-    """Per image [3, 2]: of ten labelled pixels of class 0, this many are right and the others missed; class 1 is absent."""
+    """Per image [3, 2]: of ten labelled pixels of class 0, this many are right; class 1 is absent."""
     return np.array([[[right, 0], [10 * (right >= 0), 0], [right, 0]] for right in shares])
 
 
