@@ -138,12 +138,23 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such configuration file; see configs/ for those that come with NightLab")
-    _merge(cfg, str(path), lambda: cfg.merge_from_file(str(path), allow_unsafe=False))
-    _merge(cfg, "command line", lambda: cfg.merge_from_list(list(opts)))
+    _merge(cfg, str(path), lambda: _merge_file(cfg, path))
+    _merge(cfg, "command line", lambda: cfg.merge_from_list(list(opts)), among=opts[::2])
     return cfg
 
 
-def _merge(cfg: CfgNode, where: str, merge: Callable[[], None]) -> None:
+def _merge_file(cfg: CfgNode, path: Path) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if content is None:  # nothing but comments
+        return
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"not a plain YAML configuration: a mapping of keys is expected, not a {type(content).__name__}"
+        )
+    cfg.merge_from_file(str(path), allow_unsafe=False)
+
+
+def _merge(cfg: CfgNode, where: str, merge: Callable[[], None], among: Sequence[str] = ()) -> None:
     try:
         merge()
     except yaml.YAMLError as error:
@@ -151,6 +162,10 @@ def _merge(cfg: CfgNode, where: str, merge: Callable[[], None]) -> None:
         raise InputError(f"{where}: not a plain YAML configuration (Python objects are refused): {reason}") from error
     except (KeyError, ValueError, AssertionError, OSError) as error:
         raise InputError(f"{where}: {_explain(cfg, error)}") from error
+    except (TypeError, AttributeError) as error:  # yacs meets a value where it expects a section, or the reverse
+        raise InputError(
+            f"{where}: a plain value is used as a section of keys ({error}); see nightlab/config.py"
+        ) from error
 
 
 def _explain(cfg: CfgNode, error: Exception) -> str:

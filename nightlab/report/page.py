@@ -8,8 +8,9 @@ from pathlib import Path
 
 from nightlab.errors import InputError
 from nightlab.report.charts import Series, line_chart
+from nightlab.report.reading import read_run
 from nightlab.report.results import all_figures, by_data_set, fold, kind_in_words, percent, picture_gallery, soft
-from nightlab.report.run_files import RunFiles, read_run
+from nightlab.report.run_files import RunFiles
 from nightlab.report.style import CSS
 
 LOSSES = ("total_loss", "loss_sem_seg", "loss_aux")
@@ -39,8 +40,9 @@ def write_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
     run = read_run(run_dir)
     path = Path(output) if output else run.folder / "report.html"
     aside = path.with_name(f".{path.name}.part")
+    page = _page(run)
     try:
-        aside.write_text(_page(run), encoding="utf-8")
+        aside.write_text(page, encoding="utf-8")
         os.replace(aside, path)
     except OSError as error:
         raise InputError(f"{path}: the report cannot be written ({error.strerror}); name another file") from error

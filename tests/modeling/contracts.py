@@ -10,6 +10,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -85,6 +86,18 @@ def pointwise_model(num_classes: int = 3, image_size: tuple[int, int] = (0, 0)) 
     """NightLab on `PointwiseBackbone`, for testing."""
     torch.manual_seed(0)
     return NightLab(image_level=pointwise_segmentor(num_classes), num_classes=num_classes, image_size=image_size).eval()
+
+
+def lively_model() -> NightLab:
+    """The model of `tiny_config` with opinions: untrained, it would find all classes equally likely everywhere."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config()).eval()
+    shake(model)
+    classifier = model.image_level.decode_head.classifier
+    with torch.no_grad():
+        nn.init.normal_(classifier.weight)
+        classifier.weight /= model.image_level(255 * torch.rand(1, 3, 64, 64)).logits.std() / 3
+    return model
 
 
 def conv_by_taps(x: Tensor, weight: Tensor) -> Tensor:

@@ -20,17 +20,12 @@ from torch.nn import functional as F
 from nightlab.config import add_nightlab_config
 from nightlab.modeling import NightLab
 
-from .contracts import pointwise_model, shake, tiny_config
+from .contracts import lively_model, pointwise_model, tiny_config
 
 
 @pytest.fixture(scope="module")
 def model() -> NightLab:
-    torch.manual_seed(0)
-    model = build_model(tiny_config())
-    shake(model)
-    # From noise: an untrained classifier's outputs are so equal that mistakes would not show.
-    torch.nn.init.normal_(model.image_level.decode_head.classifier.weight)
-    return model.eval()
+    return lively_model()
 
 
 def frame(height: int, width: int) -> torch.Tensor:

@@ -1,0 +1,219 @@
+"""The report of whole, partial, damaged and hostile runs."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from nightlab.errors import InputError
+from nightlab.report import write_report
+
+CLASSES = ["road", "pole", "train"]
+VOID = {"meta", "img", "input", "br", "line", "circle"}
+
+
+class Outline(HTMLParser):
+    """Checks that tags are closed in order; collects what refers to other places."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.links = [], []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def figures(miou):
+    ious = {"IoU-road": 90.0, "IoU-pole": 12.5, "IoU-train": None}
+    return {"mIoU": miou, "mIoU-hard": 12.5, "mIoU-easy": 90.0, "pACC": 88.0, "mACC": 60.0, "fwIoU": 80.0, **ious}
+
+
+def write_evaluation(folder, kind, miou, iteration, dataset="streets_test", **changes):
+    document = {
+        "dataset": dataset,
+        "kind": kind,
+        "checkpoint": f"model_{kind}.pth",
+        "iteration": iteration,
+        "classes": CLASSES,
+        "hard_classes": ["pole"],
+        "images": 12,
+        "results": {"sem_seg": figures(miou)},
+        "confusion_matrix": {"sem_seg": [[90, 10, 0], [3, 1, 0], [0, 0, 0]]},
+    }
+    path = folder / "evaluation" / dataset / f"{kind}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document | changes))
+
+
+def lines(*entries):
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run, with everything a run leaves."""
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    config = {
+        "DATASETS": {"TRAIN": ["streets_train"], "VAL": [], "VAL_FRACTION": 0.1, "TEST": ["streets_test"]},
+        "SOLVER": {"MAX_ITER": 40, "BASE_LR": 0.001},
+        "SEED": 7,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    history = [
+        {"iteration": i, "total_loss": 4 - i / 20, "loss_sem_seg": 3 - i / 20, "lr": 1e-3, "time": 3.0}
+        for i in (9, 19, 29, 39)
+    ]
+    history[1] |= {"val/sem_seg/mIoU": 30.0}
+    history[3] |= {"val/sem_seg/mIoU": 25.0}
+    (folder / "metrics.json").write_text(lines(*history))
+    write_evaluation(folder, "last", 40.5, 39)
+    write_evaluation(folder, "best", 51.25, 19)
+    pictures = folder / "pictures" / "streets_test"
+    pictures.mkdir(parents=True)
+    Image.fromarray(np.full((60, 100, 3), 90, np.uint8)).save(pictures / "01_a.png")
+    index = {"ranked": 12, "pictures": [{"file": "01_a.png", "image_id": "a", "rank": 1, "mIoU": 77.77}]}
+    (pictures / "index.json").write_text(json.dumps(index))
+    (folder / "environment.json").write_text(json.dumps({"torch": "2.9.9", "device": "cpu"}))
+    (folder / "model_best.pth").write_bytes(b"")
+    return folder
+
+
+def report(folder):
+    html = write_report(folder).read_text(encoding="utf-8")
+    Outline(html)
+    return html
+
+
+def test_a_whole_run(run):
+    html = report(run)
+    assert "Not on this page" not in html
+    assert "<b>51.25 %</b>" in html and "last checkpoint (iteration 40): 40.50" in html, "best before last"
+    assert "40</b><span>iterations, about 2 minutes" in html
+    assert html.count("<svg") == 3 and ">best</text>" in html
+    assert "Absent from the ground truth, and so not in the means: train." in html
+    assert '<tr class=hard><th scope="row">pole' in html
+    assert "pole taken for road: 75.0 % (3 pixels)" in html
+    assert "a: rank 1 of 12, mIoU 77.8 %" in html
+    assert "10 % of the training images, held out" in html
+    assert ">7</td>" in html and "2.9.9" in html
+    assert f"python tools/report.py &#x27;{run}&#x27;" in html, "quoted for the shell, then for HTML"
+    assert "--eval-only MODEL.WEIGHTS" in html
+
+
+def test_nothing_is_loaded_from_elsewhere(run):
+    html = report(run)
+    assert all(link.startswith("data:") for link in Outline(html).links)
+    assert not re.search(r"https?://|url\(|@import|<script", html)
+
+
+def test_pictures_are_embedded(run):
+    (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', report(run))
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (100, 60)
+
+
+def test_everything_from_files_is_escaped(run):
+    evil = "<script>alert('&')</script>"
+    (run / "config.yaml").write_text(yaml.safe_dump({"DATASETS": {"TRAIN": [evil]}, "SEED": evil}))
+    (run / "environment.json").write_text(json.dumps({evil: evil}))
+    changes = {"classes": [evil, "pole", "train"], "images": evil, "checkpoint": evil, "hard_classes": [evil]}
+    values = figures(1.0) | {f"IoU-{evil}": 5.0}
+    write_evaluation(run, "eval", 0, 3, **changes, results={"sem_seg": values})
+    write_evaluation(run, "best", 0, 3, **changes, results={"sem_seg": values})
+    index = {"ranked": evil, "pictures": [{"file": "01_a.png", "image_id": evil, "rank": evil, "mIoU": evil}]}
+    (run / "pictures" / "streets_test" / "index.json").write_text(json.dumps(index))
+    assert "<script" not in report(run)
+
+
+def test_a_run_that_goes_on(tmp_path):
+    (tmp_path / "metrics.json").write_text(lines({"iteration": 19, "total_loss": 2.0}) + '{"iteration": 39, "tot')
+    html = report(tmp_path)
+    assert "1 damaged line" in html and "No evaluation has been written yet." in html
+    assert "No pictures have been written" in html and "There is no config.yaml" in html
+    assert "versions and device were not recorded" in html
+    assert "No mIoU on held-out images was recorded" in html
+
+
+def test_figures_alone(tmp_path):
+    write_evaluation(tmp_path, "eval", 33.333, None, checkpoint="theirs.pth")
+    html = report(tmp_path)
+    assert "mIoU on streets_test, theirs.pth" in html and "33.33 %" in html
+    assert "There is no metrics.json" in html and "<svg" not in html
+
+
+def test_both_levels_and_several_scales(run):
+    levels = {"sem_seg": figures(50.0), "sem_seg_image_level": figures(44.0)}
+    write_evaluation(run, "best_multi_scale", 0, 19, results=levels)
+    html = report(run)
+    assert "streets_test, best checkpoint at several scales (iteration 20), image level" in html and "44.00" in html
+
+
+def test_data_sets_in_the_order_of_the_configuration(run):
+    write_evaluation(run, "best", 11.0, 19, dataset="a_other")
+    html = report(run)
+    assert html.index("streets_test: IoU") < html.index("a_other: IoU")
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("config.yaml", "a: [1"),
+        ("config.yaml", "!!python/object/apply:os.system ['true']"),
+        ("config.yaml", "just text"),
+        ("metrics.json", '[1]\n{"iteration": "x"}\n\n{"iteration": 5, "total_loss": NaN}\n{"total_loss": 1}\n'),
+        ("environment.json", "[]"),
+        ("environment.json", "{"),
+        ("pictures/streets_test/index.json", "{"),
+        ("pictures/streets_test/index.json", '{"pictures": 3}'),
+        ("pictures/streets_test/01_a.png", "no picture"),
+        ("evaluation/streets_test/best.json", "{"),
+        ("evaluation/streets_test/best.json", "7"),
+        ("evaluation/streets_test/best.json", '{"results": {}}'),
+        ("evaluation/streets_test/best.json", '{"results": {"sem_seg": {}}}'),
+        ("evaluation/streets_test/best.json", '{"results": {"sem_seg": {}}, "classes": 3, "hard_classes": 1}'),
+        (
+            "evaluation/streets_test/best.json",
+            '{"results": {"sem_seg": {}}, "classes": ["a"], "confusion_matrix": [[1]]}',
+        ),
+    ],
+)
+def test_damaged_files_are_tolerated(run, file, content):
+    (run / file).write_text(content)
+    assert "40.50" in report(run), "what is whole is shown"
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(InputError, match="OUTPUT_DIR"):
+        write_report(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_output_elsewhere(run, tmp_path):
+    path = write_report(run, tmp_path / "page.html")
+    assert path == tmp_path / "page.html" and path.is_file() and not (run / "report.html").exists()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(run, tmp_path / "nowhere" / "page.html")
+
+
+def test_command_line(run, load_tool, capsys, tmp_path):
+    tool = load_tool("report")
+    assert tool.main([str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    assert tool.main([str(tmp_path / "nowhere")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("report.py: ") and "nowhere" in error

@@ -1,0 +1,224 @@
+"""The benchmark: counts worked out by hand, parts of a time that add up, a report for people and machines."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nightlab.benchmark import Timing, benchmark, report_table
+from nightlab.benchmark.macs import count_gmac
+from nightlab.modeling.layers import DeformableConv2d
+
+from .conftest import REPOSITORY
+from .modeling.contracts import pointwise_model, tiny_config
+
+CPU = torch.device("cpu")
+
+
+class Alone(nn.Module):
+    """A backbone that runs `module` on what it sees, without strides."""
+
+    size_divisibility = 1
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"res2": self.module(x)}
+
+
+def macs_of(module: nn.Module, size: tuple[int, int]) -> float:
+    """Multiply-adds that are counted in a backbone."""
+    model = pointwise_model()
+    model.image_level.backbone = Alone(module)
+    model.image_level.decode_head = nn.Identity()
+    model.image_level.decode_head.forward = lambda features: features["res2"]  # type: ignore[method-assign]
+    gmac, _ = count_gmac(model, size, {"backbone": "image_level.backbone"})
+    return 1e9 * gmac["backbone"]
+
+
+def test_a_convolution_is_counted() -> None:
+    assert macs_of(nn.Conv2d(3, 5, 3, padding=1), (6, 8)) == 48 * 3 * 5 * 9
+
+
+@pytest.mark.parametrize(("modulated", "fields"), [(False, 18), (True, 27)])
+def test_a_deformable_convolution_is_counted(modulated: bool, fields: int) -> None:
+    module = DeformableConv2d(3, 5, bias=False, modulated=modulated)
+    offsets, weights, samples = 48 * 3 * fields * 9, 48 * 3 * 5 * 9, 48 * 4 * 3 * 9
+    assert macs_of(module, (6, 8)) == offsets + weights + samples
+
+
+class Attention(nn.Module):
+    """Attention of all places to all places, in one head of three channels."""
+
+    def __init__(self, fused: bool):
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1)  # [B, 1, HW, 3]
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(tokens, tokens, tokens)
+        else:
+            mixed = (tokens @ tokens.transpose(-1, -2) * 3**-0.5).softmax(-1) @ tokens
+        return mixed.squeeze(1).transpose(1, 2).reshape(x.shape)
+
+
+def test_fused_attention_is_counted_as_what_it_computes() -> None:
+    assert macs_of(Attention(fused=True), (4, 6)) == macs_of(Attention(fused=False), (4, 6)) == 2 * 24 * 24 * 3
+
+
+@pytest.mark.parametrize("fused", [0, 2])
+def test_a_swin_costs_the_same_however_it_attends(fused: int) -> None:
+    """timm fuses where it is allowed to (2: even where that is experimental)."""
+    before = timm.layers.use_fused_attn(), timm.layers.use_fused_attn(experimental=True)
+    timm.layers.set_fused_attn(fused > 0, experimental=fused > 1)
+    try:
+        options = {"depths": (2, 1), "embed_dim": 8, "num_heads": (1, 2), "strict_img_size": False}
+        swin = timm.create_model("swin_tiny_patch4_window7_224", features_only=True, out_indices=(0, 1), **options)
+    finally:
+        timm.layers.set_fused_attn(before[0], experimental=before[1])
+    fusing = [module.fused_attn for module in swin.modules() if hasattr(module, "fused_attn")]
+    assert fusing == [fused > 1] * 3
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.swin = swin
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.swin(x)[0].permute(0, 3, 1, 2)
+
+    counted = macs_of(First(), (56, 56))
+    windows, places = 4, 49
+    attention = 2 * (2 * windows * places**2 * 8)  # two blocks of the first stage
+    attention += 2 * 1 * places**2 * 16  # one of the second, in one window, two heads of 8 channels
+    linears = 2 * 196 * (8 * 24 + 8 * 8 + 2 * 8 * 32) + 49 * (16 * 48 + 16 * 16 + 2 * 16 * 64)
+    embedding = 196 * 3 * 8 * 16 + 49 * 32 * 16
+    norms = counted - attention - linears - embedding
+    assert 0 <= norms < 0.1 * counted
+
+
+def test_components_and_rest_make_the_total() -> None:
+    model = pointwise_model()
+    components = {"backbone": "image_level.backbone", "decode head": "image_level.decode_head"}
+    gmac, uncounted = count_gmac(model, (8, 12), components)
+    assert gmac["backbone"] == 0  # means of 4x4 pixels: no product
+    assert gmac["decode head"] * 1e9 == pytest.approx(6 * 3 * 3)
+    assert gmac["total"] == pytest.approx(gmac["decode head"] + gmac["rest"])
+    assert not any("conv" in name or "matmul" in name or "attention" in name for name in uncounted)
+
+
+class Sleeper(nn.Module):
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self) -> None:
+        time.sleep(self.seconds)
+
+
+def test_parts_of_a_timing_add_up() -> None:
+    calls = []
+    short, long = Sleeper(0.01), Sleeper(0.03)
+
+    def call(watch: Any) -> None:
+        calls.append(1)
+        short()
+        short()
+        long()
+        with watch.lap("own"):
+            time.sleep(0.02)
+        time.sleep(0.01)
+
+    timing = Timing.of(call, CPU, modules={"short": short, "long": long}, repeats=3, warmup=2)
+    assert len(calls) == 5
+    assert len(timing.totals) == 3 and list(timing.parts) == ["short", "long", "own", "rest"]
+    for n, total in enumerate(timing.totals):
+        assert sum(seconds[n] for seconds in timing.parts.values()) == pytest.approx(total)
+    least = {name: min(seconds) for name, seconds in timing.parts.items()}
+    assert least["short"] >= 0.02 and least["long"] >= 0.03 and least["own"] >= 0.02 and least["rest"] >= 0.01
+    figures = timing.to_json()
+    assert figures["min_s"] <= figures["median_s"] == timing.median <= figures["max_s"]
+    assert not short._forward_hooks and not short._forward_pre_hooks
+
+
+def test_median_and_spread() -> None:
+    timing = Timing((3.0, 1.0, 2.0), {"rest": (3.0, 1.0, 2.0)})
+    assert timing.to_json() == {
+        "median_s": 2.0,
+        "min_s": 1.0,
+        "max_s": 3.0,
+        "repeats": 3,
+        "parts_median_s": {"rest": 2.0},
+    }
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    return benchmark(tiny_config(), size=(64, 96), batch=2, train=True, repeats=2, warmup=0)
+
+
+def test_the_report_is_complete(report: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(report)) == report
+    assert (report["size"], report["batch"]) == ([64, 96], 2)
+    assert set(report["gmac"]) == {"backbone", "decode head", "rest", "total"}
+    assert report["parameters"] > 1e6
+    assert list(report["forward"]["parts_median_s"]) == ["backbone", "decode head", "rest"]
+    step = report["training_step"]
+    assert list(step["parts_median_s"]) == ["backbone", "decode head", "backward", "optimizer", "rest"]
+    for timed in (report["forward"], step):
+        assert timed["min_s"] > 0 and timed["peak_memory_mib"] > 100 and timed["precision"] == "float32"
+    assert {"torch", "torchvision", "timm", "detectron2", "nightlab"} < set(report["environment"]["versions"])
+
+
+def test_the_images_are_seen_at_the_size_asked_for(report: dict[str, Any]) -> None:
+    """Whatever the test size of the configuration: 64x96 costs six times what 32x32 does, but for rounding."""
+    small = benchmark(tiny_config("INPUT.IMAGE_SIZE", [512, 512]), size=(32, 32), repeats=1, warmup=0)
+    assert report["gmac"]["backbone"] == pytest.approx(6 * small["gmac"]["backbone"], rel=0.01)
+    assert "training_step" not in small
+
+
+def test_the_table_names_everything(report: dict[str, Any]) -> None:
+    table = report_table(report)
+    for text in ("64x96, batch 2", "M parameters", "GMAC", "decode head", "optimizer", "peak memory", "torch 2"):
+        assert text in table
+    assert max(map(len, table.splitlines())) <= 160
+
+
+def test_command_line(load_tool: Callable[[str], ModuleType], tmp_path: Path, capsys: Any) -> None:
+    tool = load_tool("benchmark")
+    config = str(REPOSITORY / "configs" / "camvid" / "upernet_swin_nano.yaml")
+    size = ["--size", "56", "84", "--repeats", "1", "--warmup", "0"]
+    assert (
+        tool.main(["--config-file", config, *size, "--json", str(tmp_path / "cost.json"), "MODEL.DEVICE", "cpu"]) == 0
+    )
+    written = json.loads((tmp_path / "cost.json").read_text())
+    assert written["config"] == config and written["size"] == [56, 84]
+    assert "56x84, batch 1, 1 repeats" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--config-file", "absent.yaml"], "absent.yaml: no such configuration"),
+        (["--config-file", "BASE", "MODEL.TIM.NAME", "x"], "did you mean MODEL.TIMM.NAME"),
+        (["--config-file", "BASE", "MODEL.TIMM.NAME", "resnet19"], "no feature model 'resnet19'"),
+    ],
+)
+def test_faults_are_one_line(
+    load_tool: Callable[[str], ModuleType], capsys: Any, arguments: list[str], reason: str
+) -> None:
+    base = str(REPOSITORY / "configs" / "Base-UPerNet.yaml")
+    status = load_tool("benchmark").main([base if text == "BASE" else text for text in arguments])
+    error = capsys.readouterr().err
+    assert status == 2 and reason in error and error.count("\n") == 1
