@@ -145,12 +145,10 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
 
 def _merge_file(cfg: CfgNode, path: Path) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if content is None:  # nothing but comments
-        return
+    if content is None:
+        raise ValueError("the file is empty; name a _BASE_ or keys of nightlab/config.py")
     if not isinstance(content, dict):
-        raise ValueError(
-            f"not a plain YAML configuration: a mapping of keys is expected, not a {type(content).__name__}"
-        )
+        raise ValueError(f"holds a {type(content).__name__} where a group of keys is meant; see nightlab/config.py")
     cfg.merge_from_file(str(path), allow_unsafe=False)
 
 
@@ -162,10 +160,9 @@ def _merge(cfg: CfgNode, where: str, merge: Callable[[], None], among: Sequence[
         raise InputError(f"{where}: not a plain YAML configuration (Python objects are refused): {reason}") from error
     except (KeyError, ValueError, AssertionError, OSError) as error:
         raise InputError(f"{where}: {_explain(cfg, error)}") from error
-    except (TypeError, AttributeError) as error:  # yacs meets a value where it expects a section, or the reverse
-        raise InputError(
-            f"{where}: a plain value is used as a section of keys ({error}); see nightlab/config.py"
-        ) from error
+    except (TypeError, AttributeError) as error:  # yacs goes into a value as if it were a group of keys
+        keys = f" among {', '.join(among)}" if among else ""
+        raise InputError(f"{where}: a value is given where a group of keys is meant{keys}") from error
 
 
 def _explain(cfg: CfgNode, error: Exception) -> str:

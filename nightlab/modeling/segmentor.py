@@ -43,7 +43,6 @@ class Segmentor(nn.Module):
     ):
         super().__init__()
         self.backbone = backbone
-        self.step: int = backbone.size_divisibility  # type: ignore[assignment]
         self.decode_head = decode_head
         self.aux_head = aux_head
         self.aux_feature = aux_feature
@@ -75,6 +74,11 @@ class Segmentor(nn.Module):
             "channels_last": cfg.MODEL.CHANNELS_LAST,
         }
 
+    @property
+    def step(self) -> int:
+        """Images are padded to multiples of this, the backbone's finest stride."""
+        return int(self.backbone.size_divisibility)  # type: ignore[arg-type]
+
     def forward(self, images: Tensor) -> SegmentorOutput:
         """The auxiliary head runs in training only."""
         x = (images - self.pixel_mean) / self.pixel_std
@@ -100,5 +104,5 @@ class Segmentor(nn.Module):
         return resize_to(logits.float(), padded)[..., :height, :width]
 
     def _pad(self, x: Tensor, value: float) -> Tensor:
-        """Pads right and below to a multiple of `step`, the backbone's finest stride."""
+        """Pads right and below to a multiple of `step`."""
         return F.pad(x, (0, -x.shape[-1] % self.step, 0, -x.shape[-2] % self.step), value=value)
