@@ -11,6 +11,7 @@ from detectron2.engine import default_setup
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from nightlab.config import load_config
@@ -42,6 +43,7 @@ def setup(args: Namespace) -> CfgNode:
     check_datasets(cfg)
     cfg.freeze()
     default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own
     return cfg
 
 

@@ -57,6 +57,8 @@ def test_train_resume_and_evaluate(config, tmp_path):
         results["last"]["tiny_test"]["sem_seg"]["mIoU"], abs=1e-3
     )
     assert (out / "report.html").is_file() and list((out / "pictures").rglob("*.png"))
+    log = (out / "log.txt").read_text()
+    assert "class (* hard)" in log and "mIoU" in log, "the figures are printed as a table"
     assert (out / "last_checkpoint").read_text() == "model_final.pth"
 
     # Interrupted after two steps and resumed: the same weights, bit for bit.
