@@ -43,7 +43,7 @@ class TimmBackbone(Backbone):
 
         Raises:
             InputError: timm does not know the model or its arguments, its levels are no pyramid (a plain ViT's all have
-                stride 16), or `out_norm` is another.
+                stride 16) or cannot be frozen apart, or `out_norm` is another.
         """
         super().__init__()
         if out_norm not in ("", "LN"):
@@ -105,7 +105,9 @@ class TimmBackbone(Backbone):
         end = last["module"] if last else next(name for name in modules if name)  # a patch stem is no feature itself
         end = end if end in modules else end.replace(".", "_")
         names = list(modules)
-        until = max(i for i, name in enumerate(names) if f"{name}.".startswith(f"{end}."))
+        until = max((i for i, name in enumerate(names) if f"{name}.".startswith(f"{end}.")), default=len(names) - 1)
+        if until == len(names) - 1 and level < 5:  # timm wraps some models whole, so that their levels are not named
+            raise InputError(f"MODEL.BACKBONE.FREEZE_AT {level}: cannot tell the levels of this model apart; set 0")
         return [modules[name] for name in names[: until + 1] if list(modules[name].parameters(recurse=False))]
 
     def train(self, mode: bool = True) -> "TimmBackbone":

@@ -60,6 +60,8 @@ def test_levels_can_be_chosen() -> None:
         ({"name": "resnet10t", "out_indices": (9,)}, "cannot build 'resnet10t'"),
         ({"name": "vit_tiny_patch16_224"}, r"strides \[16"),
         ({"name": "resnet10t", "out_norm": "XN"}, "OUT_NORM.*XN"),
+        ({"name": "hiera_tiny_224", "freeze_at": 1}, "FREEZE_AT 1.*set 0"),
+        ({"name": "hrnet_w18_small", "freeze_at": 2}, "FREEZE_AT 2.*set 0"),
     ],
 )
 def test_models_that_cannot_serve(arguments: dict, reason: str) -> None:
@@ -91,3 +93,8 @@ def test_freezing_stops_at_its_level(build: type[BackboneContract], level: int, 
     for name, buffer in backbone.body.named_buffers():
         if name.endswith("running_mean"):
             assert torch.equal(buffer, before[name]) == is_frozen(name), name
+
+
+def test_everything_can_be_frozen() -> None:
+    backbone = TimmBackbone(name="resnet10t", freeze_at=5)
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
