@@ -1,6 +1,11 @@
 """The one exception for problems that the user can fix: a file, a card, a configuration."""
 
-from collections.abc import Sequence
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import ParamSpec
+
+P = ParamSpec("P")
 
 
 class InputError(ValueError):
@@ -19,3 +24,20 @@ def enumerate_some(items: Sequence[object], limit: int = 10) -> str:
 def one_line(error: InputError) -> str:
     """The message without the traceback that torch's data loader puts around an error of its workers."""
     return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.{InputError.__qualname__}: ")
+
+
+def exits_on_input_error(program: str = "") -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """For the `main` of a command line: an InputError becomes one line, after `program`, and exit status 2."""
+
+    def decorate(main: Callable[P, int]) -> Callable[P, int]:
+        @functools.wraps(main)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> int:
+            try:
+                return main(*args, **kwargs)
+            except InputError as error:
+                print(f"{program}: {one_line(error)}" if program else one_line(error), file=sys.stderr)
+                return 2
+
+        return guarded
+
+    return decorate

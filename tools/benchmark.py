@@ -7,32 +7,29 @@ Weights are random: nothing is downloaded. Time and memory mean something on an 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nightlab.benchmark import benchmark, report_table
 from nightlab.config import load_config
-from nightlab.errors import InputError
+from nightlab.errors import exits_on_input_error
+from nightlab.files import write_json
 
 
+@exits_on_input_error("benchmark.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
-    try:
-        cfg = load_config(options.config_file, options.opts)
-        size = tuple(options.size or cfg.INPUT.CROP_SIZE)
-        report = benchmark(
-            cfg, size=size, batch=options.batch, train=options.train, repeats=options.repeats, warmup=options.warmup
-        )
-        report = {"config": options.config_file, **report}
-        print(f"{options.config_file}\n{report_table(report)}")
-        if options.json:
-            _write_json(options.json, report)
-    except InputError as error:
-        print(f"benchmark.py: {error}", file=sys.stderr)
-        return 2
+    cfg = load_config(options.config_file, options.opts)
+    size = tuple(options.size or cfg.INPUT.CROP_SIZE)
+    report = benchmark(
+        cfg, size=size, batch=options.batch, train=options.train, repeats=options.repeats, warmup=options.warmup
+    )
+    report = {"config": options.config_file, **report}
+    print(f"{options.config_file}\n{report_table(report)}")
+    if options.json:
+        write_json(options.json, report)
     return 0
 
 
@@ -56,13 +53,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
-
-
-def _write_json(path: Path, content: dict[str, object]) -> None:
-    try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --json") from None
 
 
 if __name__ == "__main__":

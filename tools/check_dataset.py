@@ -7,31 +7,26 @@ Exit status: 0 without faults, 1 with faults, 2 if a card or a name cannot be us
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nightlab.data import Source, get_source, load_card
 from nightlab.data.checks import check_source
-from nightlab.errors import InputError
+from nightlab.errors import exits_on_input_error
+from nightlab.files import write_json
 
 
+@exits_on_input_error()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
-    try:
-        chosen = [_resolve(target, options.split) for target in options.targets]
-        reports = [
-            report
-            for source, splits in chosen
-            for report in check_source(source, splits, options.workers, progress=True)
-        ]
-        if options.json:
-            _write_json(options.json, [report.to_json() for report in reports])
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    chosen = [_resolve(target, options.split) for target in options.targets]
+    reports = [
+        report for source, splits in chosen for report in check_source(source, splits, options.workers, progress=True)
+    ]
+    if options.json:
+        write_json(options.json, [report.to_json() for report in reports])
     print("\n\n".join(map(str, reports)))
     faults = sum(len(report.faults) for report in reports)
     print(f"\n{faults or 'no'} fault{'' if faults == 1 else 's'} in {sum(report.images for report in reports)} images")
@@ -67,13 +62,6 @@ def _resolve(target: str, splits: list[str] | None) -> tuple[Source, list[str] |
     if target == source.name:
         return source, splits
     return source, [target.removeprefix(f"{source.name}_")]
-
-
-def _write_json(path: Path, content: list[dict[str, object]]) -> None:
-    try:
-        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --json") from None
 
 
 if __name__ == "__main__":

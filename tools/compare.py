@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from tabulate import tabulate
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.bootstrap import Interval, interval_of_mean, load_counts
 
 
+@exits_on_input_error("compare.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -26,11 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--level", default="sem_seg", choices=["sem_seg", "sem_seg_image_level"])
     parser.add_argument("--resamples", type=int, default=2000)
     options = parser.parse_args(arguments)
-    try:
-        print(compare([group.split(",") for group in options.evaluations], options.level, options.resamples))
-    except InputError as error:
-        print(f"compare.py: {error}", file=sys.stderr)
-        return 2
+    print(compare([group.split(",") for group in options.evaluations], options.level, options.resamples))
     return 0
 
 

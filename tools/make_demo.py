@@ -14,12 +14,13 @@ from pathlib import Path
 from detectron2.engine import default_argument_parser
 
 from nightlab.engine.run import run
-from nightlab.errors import InputError, one_line
+from nightlab.errors import exits_on_input_error
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs" / "quickstart" / "upernet_swin_nano.yaml"
 
 
+@exits_on_input_error("make_demo.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,12 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.fresh and (options.output / "config.yaml").is_file():
         shutil.rmtree(options.output)
     report = options.output / "report.html"
-    try:
-        if not report.is_file():
-            _train(options.output, options.opts)
-    except InputError as error:
-        print(f"make_demo.py: {one_line(error)}", file=sys.stderr)
-        return 2
+    if not report.is_file():
+        _train(options.output, options.opts)
     print(_where_to_look(options.output))
     return 0
 

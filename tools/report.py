@@ -10,21 +10,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightlab.errors import InputError, one_line
+from nightlab.errors import exits_on_input_error
 from nightlab.report import write_report
 
 
+@exits_on_input_error("report.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path)
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to write (default: RUN_DIR/report.html)")
     options = parser.parse_args(arguments)
-    try:
-        print(write_report(options.run_dir, options.output))
-    except InputError as error:
-        print(f"report.py: {one_line(error)}", file=sys.stderr)
-        return 2
+    print(write_report(options.run_dir, options.output))
     return 0
 
 

@@ -5,18 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import detectron2
-import timm
 import torch
-import torchvision
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import Tensor, nn
 
-import nightlab
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.timing import REST, Stopwatch, Timing, peak_memory_mib, reset_peak_memory
+from nightlab.engine.environment import versions
 from nightlab.engine.optimizer import build_optimizer
 
 # What is timed and counted apart from the rest, as paths inside the model.
@@ -100,20 +97,10 @@ def _training_step(
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Where the figures come from: device, threads, versions."""
-    packages = {
-        "torch": torch,
-        "torchvision": torchvision,
-        "timm": timm,
-        "detectron2": detectron2,
-        "nightlab": nightlab,
-    }
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "threads": torch.get_num_threads(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: getattr(package, "__version__", "unknown") for name, package in packages.items()},
-        },
+        "versions": {"python": platform.python_version(), **versions()},
     }
 
 

@@ -12,17 +12,13 @@ from pathlib import Path
 import torch
 from detectron2.utils import comm
 
-import nightlab
-
-PACKAGES = ("torch", "torchvision", "timm", "detectron2", "numpy")
+PACKAGES = ("nightlab", "torch", "torchvision", "timm", "detectron2", "numpy")
 
 
 def describe_environment(device: str) -> dict[str, str]:
     """Names and values to print: versions, the device in words, the number of processes, the command, the time."""
-    versions = {name: importlib.import_module(name).__version__ for name in PACKAGES}
     return {
-        "nightlab": nightlab.__version__,
-        **versions,
+        **versions(),
         "Python": platform.python_version(),
         "system": platform.platform(),
         "device": _device_name(device),
@@ -30,6 +26,11 @@ def describe_environment(device: str) -> dict[str, str]:
         "command": shlex.join(sys.argv),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of NightLab and of what its figures depend on."""
+    return {name: importlib.import_module(name).__version__ for name in PACKAGES}
 
 
 def record_environment(folder: str | Path, device: str) -> None:

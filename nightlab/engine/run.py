@@ -119,6 +119,11 @@ def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:
     return Path(cfg.OUTPUT_DIR, "evaluation", name, f"{kind}{suffix}.json")
 
 
+def as_tested(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    """The model, in multi-scale testing where TEST.AUG asks for it."""
+    return NightLabWithTTA(cfg, model) if cfg.TEST.AUG.ENABLED else model
+
+
 def show_run(cfg: CfgNode, model: nn.Module) -> None:
     """Pictures of the best checkpoint (without held-out images: the last) on DATASETS.TEST's first set, and the report.
 
@@ -127,8 +132,7 @@ def show_run(cfg: CfgNode, model: nn.Module) -> None:
     kind, weights = next((k, w) for k, f in CHECKPOINTS.items() if (w := Path(cfg.OUTPUT_DIR, f)).is_file())
     for name in cfg.DATASETS.TEST[:1]:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
-        tested = NightLabWithTTA(cfg, model) if cfg.TEST.AUG.ENABLED else model
-        write_pictures(cfg, tested, name, evaluation_file(cfg, name, kind))
+        write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
     logger.info("report: %s", write_report(cfg.OUTPUT_DIR))
 
 
@@ -139,8 +143,7 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     records = catalog.load(name)
     classes = records[0]["source"].classes
     evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra)
-    tested = NightLabWithTTA(cfg, inner) if cfg.TEST.AUG.ENABLED else inner
-    figures = inference_on_dataset(tested, build_test_loader(cfg, records), evaluator)
+    figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
     if not comm.is_main_process():
         return None
     logger.info("%s\n%s", name, results_table(figures, classes, hard))

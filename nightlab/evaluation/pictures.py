@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
+from nightlab.files import written_aside
 from nightlab.visualization import scene_panels
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,9 @@ def write_pictures(cfg: CfgNode, model: nn.Module, name: str, evaluation: str | 
         files.append(folder / file)
         entries.append({"file": file, "image_id": image_id, "rank": place + 1, "mIoU": score})
     index = {key: document.get(key) for key in ("dataset", "kind", "checkpoint", "iteration")}
-    _write_text(folder / "index.json", json.dumps({**index, "ranked": len(ids), "pictures": entries}, indent=1) + "\n")
+    with written_aside(folder / "index.json") as aside:
+        text = json.dumps({**index, "ranked": len(ids), "pictures": entries}, indent=1)
+        aside.write_text(text + "\n", encoding="utf-8")
     for stale in set(folder.glob("*.png")) - set(files):
         stale.unlink()
     logger.info("%d pictures in %s", len(files), folder)
@@ -88,16 +90,9 @@ def draw_record(model: nn.Module, record: dict[str, Any]) -> np.ndarray:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write a PNG aside and rename it, so that nobody meets half a picture."""
-    aside = path.with_name(f".{path.name}.part")
-    Image.fromarray(image).save(aside, format="PNG")
-    os.replace(aside, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    """Write a PNG that nobody meets half of."""
+    with written_aside(path) as aside:
+        Image.fromarray(image).save(aside, format="PNG")
 
 
 def _plain(image_id: str) -> str:

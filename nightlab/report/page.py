@@ -1,12 +1,12 @@
 """Builds the report: one HTML file that needs nothing beside it."""
 
-import os
 import shlex
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
 from nightlab.errors import InputError
+from nightlab.files import written_aside
 from nightlab.report.charts import Series, line_chart
 from nightlab.report.reading import read_run
 from nightlab.report.results import all_figures, by_data_set, fold, kind_in_words, percent, picture_gallery, soft
@@ -39,11 +39,10 @@ def write_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
     """
     run = read_run(run_dir)
     path = Path(output) if output else run.folder / "report.html"
-    aside = path.with_name(f".{path.name}.part")
     page = _page(run)
     try:
-        aside.write_text(page, encoding="utf-8")
-        os.replace(aside, path)
+        with written_aside(path) as aside:
+            aside.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: the report cannot be written ({error.strerror}); name another file") from error
     return path

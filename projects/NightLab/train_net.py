@@ -9,20 +9,17 @@ import sys
 from detectron2.engine import default_argument_parser, launch
 
 from nightlab.engine.run import STAGES, run
-from nightlab.errors import InputError, one_line
+from nightlab.errors import exits_on_input_error
 
 
+@exits_on_input_error("train_net.py")
 def main(argv: list[str] | None = None) -> int:
     parser = default_argument_parser()
     parser.add_argument(
         "--stage", choices=STAGES, default="all", help="run one stage of the recipe (default: all in order)"
     )
     args = parser.parse_args(argv)
-    try:
-        launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
-    except InputError as error:
-        print(f"train_net.py: {one_line(error)}", file=sys.stderr)
-        return 2
+    launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
     return 0
 
 
