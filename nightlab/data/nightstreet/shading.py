@@ -25,6 +25,17 @@ def _special(table: FaceTable, material: int, strength: float) -> np.ndarray:
     return np.where(table.material == material, np.float32(strength), np.float32(0))
 
 
+def _through_haze(
+    out: np.ndarray, total: np.ndarray, clear: np.ndarray, haze: np.floating, heaven: np.ndarray, is_sky: np.ndarray
+) -> None:
+    """Into ``out`` (one channel): surfaces that fade into ``haze`` as ``clear`` falls, and the sky behind them."""
+    total -= haze
+    total *= clear
+    total += haze
+    out[...] = total
+    np.copyto(out, heaven, where=is_sky)
+
+
 def light_night(
     world: World, flat: Flat, buffers: Buffers, plan: Plan, size: tuple[int, int], weather: Weather
 ) -> np.ndarray:
@@ -61,11 +72,7 @@ def light_night(
             total += shine * weather.sky_low[c]
             if not dry:
                 total += mirror[c][rows] * on_ground
-            total -= weather.haze_light[c]
-            total *= clear
-            total += weather.haze_light[c]
-            radiance[c, rows] = total
-            np.copyto(radiance[c, rows], heaven[c][rows], where=is_sky)
+            _through_haze(radiance[c, rows], total, clear, weather.haze_light[c], heaven[c][rows], is_sky)
     return cv2.merge(list(radiance))
 
 
@@ -98,9 +105,5 @@ def light_day(
             total += direct * weather.sunlight[c]
             total *= s.albedo[c]
             total += s.glow[c] * np.float32(0.02) + shine * weather.sky_low[c]
-            total -= weather.haze_light[c]
-            total *= clear
-            total += weather.haze_light[c]
-            radiance[c, rows] = total
-            np.copyto(radiance[c, rows], heaven[c][rows], where=is_sky)
+            _through_haze(radiance[c, rows], total, clear, weather.haze_light[c], heaven[c][rows], is_sky)
     return cv2.merge(list(radiance))
