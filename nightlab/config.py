@@ -31,8 +31,6 @@ def add_nightlab_config(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB = CfgNode()
     # A class is hard when its IoU on DATASETS.VAL is below this (paper, section 3.2).
     cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
-    # Return the image-level prediction beside the merged one; evaluation turns it on.
-    cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
 
     _add_data(cfg)
     _add_schedule(cfg)
