@@ -11,6 +11,9 @@ from detectron2.config import CfgNode, get_cfg
 
 from nightlab.errors import InputError
 
+# Keys of SOLVER that each stage may set for itself, beside EVAL_PERIOD of TEST.
+STAGE_SOLVER = ("BASE_LR", "IMS_PER_BATCH", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
+
 
 def add_nightlab_config(cfg: CfgNode) -> None:
     """Add NightLab's keys with their defaults (the paper's recipe where it states one) to `cfg`, in place."""
@@ -28,10 +31,7 @@ def add_nightlab_config(cfg: CfgNode) -> None:
     _add_backbone(cfg)
     _add_heads(cfg)
 
-    cfg.MODEL.NIGHTLAB = CfgNode()
-    # A class is hard when its IoU on DATASETS.VAL is below this (paper, section 3.2).
-    cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
-
+    _add_levels(cfg)
     _add_data(cfg)
     _add_schedule(cfg)
 
@@ -63,6 +63,8 @@ def _add_heads(cfg: CfgNode) -> None:
     head.NORM = "BN"
     head.POOL_SCALES = [1, 2, 3, 6]
     head.DROPOUT = 0.1
+    # What a pixel of each class counts in the loss, NUM_CLASSES numbers; empty: all the same (the paper's).
+    head.CLASS_WEIGHTS = []
     # Deformable 3x3 convolutions (paper, Table 4): in the FPN, and in the head (pooling bottleneck and fusion).
     head.DEFORM_FPN = False
     head.DEFORM_HEAD = False
@@ -74,6 +76,76 @@ def _add_heads(cfg: CfgNode) -> None:
     cfg.MODEL.AUX_HEAD.LOSS_WEIGHT = 0.4
     cfg.MODEL.AUX_HEAD.IN_FEATURE = "res4"
     cfg.MODEL.AUX_HEAD.CONVS_DIM = 256
+
+
+def _add_levels(cfg: CfgNode) -> None:
+    cfg.MODEL.NIGHTLAB = CfgNode()
+    # A class is hard when its IoU on DATASETS.VAL is below this (paper, section 3.2).
+    cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
+    # Names of the hard classes, instead of those that HARD_IOU finds: one set for runs that are to be compared.
+    cfg.MODEL.NIGHTLAB.HARD_CLASSES = []
+    # What a training step trains: image, region, rdn or hdm. The staged run sets it.
+    cfg.MODEL.NIGHTLAB.STAGE = "image"
+    # Where regions come from at test: detector, or in its place none, grid, random, predicted (components of hard
+    # classes in P^I), uncertainty (entropy of P^I), ground_truth or gain (both oracles: they read the labels).
+    cfg.MODEL.NIGHTLAB.REGIONS = "detector"
+    # At most this many regions of an image, after one NMS over all, and only those scored this high or higher.
+    cfg.MODEL.NIGHTLAB.MAX_REGIONS = 10
+    cfg.MODEL.NIGHTLAB.NMS_THRESH = 0.5
+    cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
+    # "posterior" keeps what both levels say; "replace" is the paper's.
+    cfg.MODEL.NIGHTLAB.MERGE = "posterior"
+    # Also return P^I, as sem_seg_image_level (evaluation turns it on).
+    cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
+
+    cfg.MODEL.REGION = CfgNode()
+    # Builds the second segmentor.
+    cfg.MODEL.REGION.ENABLED = False
+    # "hard": hard classes and *other*; "all": all K classes.
+    cfg.MODEL.REGION.CLASSES = "hard"
+    # Height and width of crops, and how many crop pixels one pixel of the original frame becomes, at least and at most.
+    cfg.MODEL.REGION.CROP_SIZE = [512, 512]
+    cfg.MODEL.REGION.ZOOM_RANGE = [1.5, 3.0]
+    # Boxes around hard regions grow by this factor.
+    cfg.MODEL.REGION.CONTEXT = 2.5
+    # Hard regions in a label map: components of at least so many pixels; those at most so many pixels apart are one.
+    cfg.MODEL.REGION.MIN_AREA = 20
+    cfg.MODEL.REGION.MERGE_DISTANCE = 4
+    # Training crops: the context is drawn from this range, the centre moves by up to this share of the region, and
+    # this share of the crops is taken anywhere in the frame.
+    cfg.MODEL.REGION.CONTEXT_RANGE = [1.25, 4.0]
+    cfg.MODEL.REGION.SHIFT = 0.25
+    cfg.MODEL.REGION.RANDOM_SHARE = 0.2
+
+    hardness = cfg.MODEL.HARDNESS = CfgNode()
+    # "rdn" or "hdm" builds the detector and says how it is labelled; "" builds none.
+    hardness.LABELS = ""
+    # "shared" reads the image level's features and posterior; "own" is a backbone of its own on the image, as TIMM.
+    hardness.FEATURES = "shared"
+    hardness.TIMM = cfg.MODEL.TIMM.clone()
+    hardness.IN_FEATURES = ["res3", "res4", "res5"]
+    hardness.CONVS_DIM = 128
+    # RDN's boxes: "region" (with context and aspect, as cropped) or "component" (tight), of the "ground_truth" or of
+    # the image level's "prediction".
+    hardness.BOXES = "region"
+    hardness.BOXES_FROM = "ground_truth"
+    # One score per class instead of one in all.
+    hardness.CLASS_SCORES = False
+    # HDM's labels: how many regions of an image are segmented to learn their gain, in which contexts hard regions are
+    # among them, and how large a gain (or loss) of mIoU counts.
+    hardness.CANDIDATES = 24
+    hardness.CONTEXTS = [1.5, 2.5, 4.0]
+    hardness.GAIN_MARGIN = 0.0
+    # Whether anchors near no candidate are background for HDM (else ignored).
+    hardness.BACKGROUND = False
+    # HDM learns gain on this share of the held-out images, which neither level was fitted to; the rest checks it.
+    hardness.TRAIN_SHARE = 0.75
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "RegionRPN"
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[170, 240, 340]]
+    cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[1.0]]
+    cfg.MODEL.RPN.IOU_THRESHOLDS = [0.3, 0.6]
+    cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = 100
+    cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 100
 
 
 def _add_data(cfg: CfgNode) -> None:
@@ -119,9 +191,18 @@ def _add_schedule(cfg: CfgNode) -> None:
     # "full_model" clips the norm of all gradients together (beside detectron2's per-parameter "value" and "norm").
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     cfg.TEST.EVAL_PERIOD = 4000
+    # The stages after the image level. Zeros take SOLVER's and TEST's values.
+    cfg.STAGES = CfgNode()
+    # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
+    cfg.STAGES.IMAGE_LEVEL = ""
+    for name in ("REGION", "RDN", "HDM"):
+        cfg.STAGES[name] = CfgNode({key: 0 for key in STAGE_SOLVER})
+        cfg.STAGES[name].BASE_LR = 0.0
+        cfg.STAGES[name].EVAL_PERIOD = 0
     # Multi-scale testing: factors of the test size; used when TEST.AUG.ENABLED.
     cfg.TEST.AUG.SCALES = [0.25, 0.5, 0.75, 1.0, 1.25]
-    # Pictures of this many test images (spread over the ranking by mIoU) are written after training.
+    # Pictures of this many test images are written after training: spread over the ranking by mIoU or, with both
+    # levels, those that merging helped most and those that it hurt most.
     cfg.TEST.PICTURES = 12
 
 

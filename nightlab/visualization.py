@@ -11,17 +11,20 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
+from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 
 Colors = Sequence[Sequence[int]]
 
 WRONG = (255, 64, 64)
+CORRECTED = (72, 168, 255)
 IGNORED = (128, 128, 128)
 BACKGROUND = (20, 20, 24)
 TEXT = (232, 232, 236)
 
 MARGIN = 8
 FONT_SIZE = 17
+BOX_FONT_SCALE = 0.8  # of detectron2's: regions often touch
 TITLE_HEIGHT = 28
 TILE_WIDTHS = (480, 1024)  # frames outside are enlarged or reduced, so that titles fit and files stay small
 
@@ -50,6 +53,32 @@ def error_map(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, num_
     return result
 
 
+def change_map(
+    image: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Where one prediction corrects the other or spoils it; all else shows the image, dimmed and without colour."""
+    result = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 2, cv2.COLOR_GRAY2RGB)
+    for where, color in zip(_changes(label, before, after, num_classes), (CORRECTED, WRONG), strict=True):
+        result[where] = blend(result, np.full_like(result, color), 0.8)[where]
+    result[_ignored(label, num_classes)] = IGNORED
+    return result
+
+
+def change_shares(label: np.ndarray, before: np.ndarray, after: np.ndarray, num_classes: int) -> tuple[float, float]:
+    """Shares of corrected and of spoilt pixels among those that count, 0 to 1; NaN where all are ignored."""
+    counted = int((~_ignored(label, num_classes)).sum())
+    corrected, spoilt = _changes(label, before, after, num_classes)
+    return (corrected.sum() / counted, spoilt.sum() / counted) if counted else (float("nan"), float("nan"))
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, names: Sequence[str], colors: Colors) -> np.ndarray:
+    """Boxes `[R, 4]` (x0, y0, x1, y1) over an image by detectron2's Visualizer, each with its name and colour."""
+    drawn = Visualizer(image, font_size_scale=BOX_FONT_SCALE).overlay_instances(
+        boxes=boxes, labels=list(names), assigned_colors=[tuple(c / 255 for c in color) for color in colors]
+    )
+    return drawn.get_image()
+
+
 def error_share(label: np.ndarray, prediction: np.ndarray, num_classes: int) -> float:
     """Share of wrong pixels among those that count, 0 to 1; NaN where all are ignored."""
     counted = ~_ignored(label, num_classes)
@@ -72,7 +101,7 @@ def scene_panels(
     num_classes = len(classes)
     share = error_share(label, prediction, num_classes)
     errors = "nothing is labelled" if np.isnan(share) else f"errors, red: {100 * share:.1f} % of pixels (grey: ignored)"
-    image, label, prediction = _to_tile_width(image, label, prediction)
+    image, label, prediction = to_tile_width(image, label, prediction)
     tiles = {
         "image": image,
         "ground truth": colorize(label, colors),
@@ -124,7 +153,16 @@ def _ignored(label: np.ndarray, num_classes: int) -> np.ndarray:
     return (label < 0) | (label >= num_classes)
 
 
-def _to_tile_width(image: np.ndarray, *labels: np.ndarray) -> list[np.ndarray]:
+def _changes(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where only the second prediction is right, and where only the first is: bool `[H, W]` each."""
+    counted = ~_ignored(label, num_classes)
+    first, second = before == label, after == label
+    return counted & second & ~first, counted & first & ~second
+
+
+def to_tile_width(image: np.ndarray, *labels: np.ndarray) -> list[np.ndarray]:
     """An image and its label maps at a width within `TILE_WIDTHS`; small ones grow by a whole factor, to stay crisp."""
     height, width = image.shape[:2]
     smallest, largest = TILE_WIDTHS

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from nightlab.visualization import (
+    CORRECTED,
     IGNORED,
     TEXT,
     TILE_WIDTHS,
     WRONG,
     blend,
+    change_map,
+    change_shares,
     colorize,
+    draw_boxes,
     error_map,
     error_share,
     legend,
@@ -72,6 +76,32 @@ def test_error_share_counts_labelled_pixels_only():
     label = np.array([[0, 0, 1, 255]])
     assert error_share(label, np.array([[0, 1, 1, 1]]), 3) == pytest.approx(1 / 3)
     assert np.isnan(error_share(np.full((2, 2), 255), np.zeros((2, 2), int), 3))
+
+
+def test_change_map_tells_corrected_spoilt_and_unchanged():
+    # Right in both, corrected, spoilt, wrong in both, ignored.
+    label, before, after = (np.array([row]) for row in ([0, 1, 1, 2, 255], [0, 0, 1, 0, 0], [0, 1, 2, 1, 255]))
+    same, corrected, spoilt, wrong, ignored = change_map(flat((200,) * 3, 1, 5), label, before, after, 3)[0].tolist()
+    assert same == wrong == [100, 100, 100]
+    assert corrected == [round(0.8 * c + 0.2 * 100) for c in CORRECTED]
+    assert spoilt == [round(0.8 * c + 0.2 * 100) for c in WRONG]
+    assert ignored == list(IGNORED)
+    assert change_shares(label, before, after, 3) == (1 / 4, 1 / 4)
+
+
+def test_change_shares_of_nothing_labelled():
+    nothing = np.full((2, 2), 255)
+    assert np.isnan(change_shares(nothing, nothing * 0, nothing * 0, 3)).all()
+
+
+def test_boxes_are_drawn_where_they_are():
+    image = flat((0, 0, 0), 120, 200)
+    drawn = draw_boxes(image, np.array([[60.0, 30, 180, 110]]), ["1  0.90"], [(255, 0, 0)])
+    assert drawn.shape == image.shape and drawn.dtype == np.uint8
+    rows, columns = np.nonzero((drawn[..., 0] > 80) & (drawn[..., 1] < 40))
+    assert (abs(columns.min() - 60) <= 3) and (abs(columns.max() - 180) <= 3) and (abs(rows.max() - 110) <= 3)
+    assert (drawn == drawn[..., :1]).all(-1)[30:50, 62:90].any() and (drawn.min(-1) > 120).any(), "its name in white"
+    assert (draw_boxes(image, np.zeros((0, 4)), [], []) == image).all()
 
 
 @pytest.mark.parametrize("columns, rows", [(1, 4), (2, 2), (3, 2), (4, 1)])

@@ -24,7 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cfg = load_config(options.config_file, options.opts)
     size = tuple(options.size or cfg.INPUT.CROP_SIZE)
     report = benchmark(
-        cfg, size=size, batch=options.batch, train=options.train, repeats=options.repeats, warmup=options.warmup
+        cfg,
+        size=size,
+        batch=options.batch,
+        train=options.train,
+        repeats=options.repeats,
+        warmup=options.warmup,
+        regions=options.regions,
     )
     report = {"config": options.config_file, **report}
     print(f"{options.config_file}\n{report_table(report)}")
@@ -43,6 +49,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train", action="store_true", help="time a training step too")
     parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="timed calls (default: 5)")
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
+    parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     return parser.parse_args(arguments)

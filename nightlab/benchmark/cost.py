@@ -16,14 +16,31 @@ from nightlab.benchmark.timing import REST, Stopwatch, Timing, peak_memory_mib, 
 from nightlab.engine.environment import versions
 from nightlab.engine.optimizer import build_optimizer
 
-# What is timed and counted apart from the rest, as paths inside the model.
-COMPONENTS = {"backbone": "image_level.backbone", "decode head": "image_level.decode_head"}
+# What is timed and counted apart from the rest, as paths inside the model; the latter two where there are regions.
+COMPONENTS = {
+    "backbone": "image_level.backbone",
+    "decode head": "image_level.decode_head",
+    "detector": "detector",
+    "region level": "region_level",
+}
+# Methods of the model that are timed as parts of their own.
+METHODS = {"crop": "crop", "paste and merge": "merge"}
 
 
 def benchmark(
-    cfg: CfgNode, *, size: tuple[int, int], batch: int = 1, train: bool = False, repeats: int = 5, warmup: int = 1
+    cfg: CfgNode,
+    *,
+    size: tuple[int, int],
+    batch: int = 1,
+    train: bool = False,
+    repeats: int = 5,
+    warmup: int = 1,
+    regions: int | None = None,
 ) -> dict[str, Any]:
     """What the model of `cfg` costs on MODEL.DEVICE, with random weights and random images of `size` (height, width).
+
+    Args:
+        regions: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS.
 
     Returns:
         Keys `size`, `batch`, `parameters`, `gmac` (10^9 multiply-adds of one image, by component, with `total`),
@@ -33,8 +50,14 @@ def benchmark(
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.IMAGE_SIZE = list(size)  # or the model would scale the images to another size
+    if regions is not None:
+        # Untrained scores say nothing, so nothing but the number limits the regions.
+        cfg.MODEL.NIGHTLAB.MAX_REGIONS, cfg.MODEL.NIGHTLAB.SCORE_THRESH = regions, 0.0
     model = build_model(cfg)
-    modules = {name: model.get_submodule(path) for name, path in COMPONENTS.items()}
+    if model.region_level is not None:
+        model.region_level.used.fill_(True)  # untrained, it would have no class to answer for
+    components = {name: path for name, path in COMPONENTS.items() if getattr(model, path.split(".")[0]) is not None}
+    modules = {name: model.get_submodule(path) for name, path in components.items()}
     inputs = [_random_input(size, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES) for _ in range(batch)]
     calls = {"forward": (_forward(model, inputs), "float32")}
     if train:
@@ -54,7 +77,8 @@ def benchmark(
             "precision": precision,
         }
     # Last, for tracing takes memory that the peaks above should not hold.
-    gmac, uncounted = count_gmac(model, size, COMPONENTS)
+    image_components = {name: path for name, path in components.items() if path.startswith("image_level.")}
+    gmac, uncounted = count_gmac(model, size, image_components)
     return {**report, "gmac": gmac, "uncounted_operations": uncounted, "environment": environment(model.device)}
 
 
@@ -68,7 +92,7 @@ def _forward(model: nn.Module, inputs: list[dict[str, Tensor]]) -> Callable[[Sto
 
     def call(watch: Stopwatch) -> None:
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), watch.calls_of(model, METHODS if model.region_level is not None else {}):
             model(inputs)
 
     return call

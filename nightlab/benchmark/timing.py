@@ -57,6 +57,25 @@ class Stopwatch:
                 stack.callback(after.remove)
             yield
 
+    @contextmanager
+    def calls_of(self, owner: object, methods: Mapping[str, str]) -> Iterator[None]:
+        """Inside, every call of one of `owner`'s methods (by name of the part) is a lap."""
+
+        def timed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                with self.lap(name):
+                    return method(*args, **kwargs)
+
+            return call
+
+        for name, method in methods.items():
+            owner.__dict__[method] = timed(name, getattr(owner, method))
+        try:
+            yield
+        finally:
+            for method in methods.values():
+                del owner.__dict__[method]
+
     def seconds(self, total: float) -> dict[str, float]:
         """Seconds of every part; what is left of `total` is the rest."""
         parts: dict[str, float] = {}

@@ -40,6 +40,18 @@ class SplitReport:
     sizes: Counter[str] = field(default_factory=Counter)
     luminance: list[float] = field(default_factory=list)
 
+    @property
+    def class_weights(self) -> list[float]:
+        """A start for MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS: (median frequency / frequency)^0.5, at most 5, [K].
+
+        1 for classes without a pixel.
+        """
+        present = self.class_pixels > 0
+        if not present.any():
+            return [1.0] * len(self.classes)
+        weights = np.sqrt(np.median(self.class_pixels[present]) / np.maximum(self.class_pixels, 1)).clip(max=5)
+        return np.where(present, weights, 1).round(2).tolist()
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, lists and strings."""
         light = np.percentile(self.luminance, (10, 50, 90)).round(2).tolist() if self.luminance else [None] * 3
@@ -50,6 +62,7 @@ class SplitReport:
             "warnings": self.warnings,
             "class_pixels": dict(zip(self.classes, self.class_pixels.tolist(), strict=True)),
             "class_images": dict(zip(self.classes, self.class_images.tolist(), strict=True)),
+            "class_weights": self.class_weights,
             "ignored_pixels": self.ignored_pixels,
             "sizes": dict(self.sizes.most_common()),
             "luminance": dict(zip(("p10", "median", "p90"), light, strict=True)),
@@ -70,6 +83,7 @@ class SplitReport:
             for name, pixels, images in zip(self.classes, self.class_pixels, self.class_images, strict=True):
                 yield f"  {name:<16}{100 * pixels / labelled:7.2f} % of the pixels, in {images} images"
             yield f"  {'(ignored)':<16}{100 * self.ignored_pixels / labelled:7.2f} %"
+            yield f"  balanced CLASS_WEIGHTS: [{', '.join(f'{weight:g}' for weight in self.class_weights)}]"
         yield from (f"  warning: {line}" for line in self.warnings)
         yield from (f"  fault: {line}" for line in self.faults)
         yield f"  {len(self.faults) or 'no'} fault{'' if len(self.faults) == 1 else 's'}"

@@ -89,11 +89,38 @@ class SlotDataset(Dataset[dict[str, Any]]):
         return int(self._order[place])
 
 
-def build_train_loader(cfg: CfgNode, records: Sequence[dict[str, Any]], *, stage: int = 0) -> DataLoader:
-    """An endless loader of lists of input dicts; set `loader.batch_sampler.start_iter` before iterating to resume."""
+def share_held_out(
+    cfg: CfgNode, held_out: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The held-out images as those that HDM learns gain on, which neither level was fitted to, and those that check it.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    if len(held_out) < 2:
+        raise InputError(
+            f"DATASETS.VAL: HDM learns gain on held-out images, and there are {len(held_out)}; name a data set there, "
+            "or set DATASETS.VAL_FRACTION"
+        )
+    order = np.random.default_rng((cfg.SEED, 1)).permutation(len(held_out))
+    number = min(max(round(len(held_out) * cfg.MODEL.HARDNESS.TRAIN_SHARE), 1), len(held_out) - 1)
+    chosen = set(order[:number].tolist())
+    return [held_out[i] for i in sorted(chosen)], [r for i, r in enumerate(held_out) if i not in chosen]
+
+
+Mapper = Callable[[dict[str, Any], Sequence[int]], dict[str, Any]]
+
+
+def build_train_loader(
+    cfg: CfgNode, records: Sequence[dict[str, Any]], *, stage: int = 0, mapper: Mapper | None = None
+) -> DataLoader:
+    """An endless loader of lists of input dicts; set `loader.batch_sampler.start_iter` before iterating to resume.
+
+    `mapper` is `TrainMapper` where none is given.
+    """
     batch_size = cfg.SOLVER.IMS_PER_BATCH
     return DataLoader(
-        SlotDataset(records, TrainMapper(cfg), batch_size=batch_size, seed=cfg.SEED, stage=stage),
+        SlotDataset(records, mapper or TrainMapper(cfg), batch_size=batch_size, seed=cfg.SEED, stage=stage),
         batch_sampler=SlotSampler(batch_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,

@@ -13,10 +13,23 @@ from nightlab.modeling.weights import read_state_dict
 class NightLabCheckpointer(DetectionCheckpointer):
     """detectron2's checkpointer, reading by `weights_only` and strict about what a checkpoint must hold."""
 
-    def __init__(self, model: Any, save_dir: str = "", *, allow_pickle: bool = False, **checkpointables: Any):
-        """`allow_pickle` lets detectron2 unpickle a trusted .pkl file, which can run code from it."""
+    def __init__(
+        self,
+        model: Any,
+        save_dir: str = "",
+        *,
+        allow_pickle: bool = False,
+        accept_image_level: bool = False,
+        **checkpointables: Any,
+    ):
+        """
+        Args:
+            allow_pickle: let detectron2 unpickle a trusted .pkl file, which can run code from it.
+            accept_image_level: a checkpoint of the image level alone is complete; the rest of the model stays as it is.
+        """
         super().__init__(model, save_dir, **checkpointables)
         self._allow_pickle = allow_pickle
+        self._accept_image_level = accept_image_level
         self._file = ""
         self._tagging = True
 
@@ -46,6 +59,8 @@ class NightLabCheckpointer(DetectionCheckpointer):
         return state if "model" in state else {"model": state}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        if self._accept_image_level and not any(key.startswith("region_level.") for key in checkpoint["model"]):
+            checkpoint["model"] = {**self.model.state_dict(), **checkpoint["model"]}
         incompatible = super()._load_model(checkpoint)
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]

@@ -1,7 +1,9 @@
 """A whole run: train, then evaluate the best and the last checkpoint on DATASETS.TEST, or evaluate only."""
 
+import json
 import logging
 import os
+import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,20 @@ from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.environment import record_environment
-from nightlab.engine.trainer import NightLabTrainer, unwrap
+from nightlab.engine.stages import BEST, LAST, train_stages
+from nightlab.engine.trainer import unwrap
 from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
+from nightlab.files import write_json
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.weights import read_state_dict
 from nightlab.report import write_report
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("all", "image")
-CHECKPOINTS = {"best": "model_best.pth", "last": "model_final.pth"}
+CHECKPOINTS = {"best": BEST, "last": LAST}
 
 
 def setup(args: Namespace) -> CfgNode:
@@ -67,12 +72,10 @@ def run(args: Namespace) -> dict[str, Any]:
     if args.eval_only:
         return evaluate_only(cfg)
     record_environment(cfg.OUTPUT_DIR, cfg.MODEL.DEVICE)
-    trainer = NightLabTrainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
-    trainer.train()
-    results = evaluate_run(cfg, trainer.model)
+    model = train_stages(cfg, args.stage, resume=args.resume)
+    results = evaluate_run(cfg, model)
     if comm.is_main_process():
-        show_run(cfg, unwrap(trainer.model))
+        show_run(cfg, unwrap(model))
     return results
 
 
@@ -89,19 +92,40 @@ def evaluate_only(cfg: CfgNode) -> dict[str, Any]:
 def evaluate_run(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     """Figures of the best checkpoint (by held-out images) and of the last on DATASETS.TEST, as
     `evaluation/<data set>/<best|last>.json` in the run's folder."""
-    results = {}
-    for kind, file in CHECKPOINTS.items():
-        path = os.path.join(cfg.OUTPUT_DIR, file)
-        comm.synchronize()  # the first process may still be writing it
-        if os.path.isfile(path):
-            results[kind] = evaluate_checkpoint(cfg, model, path, kind)
+    results: dict[str, Any] = {}
+    comm.synchronize()  # the first process may still be writing them
+    paths = {kind: Path(cfg.OUTPUT_DIR, file) for kind, file in CHECKPOINTS.items()}
+    iterations = {kind: read_state_dict(path).get("iteration") for kind, path in paths.items() if path.is_file()}
+    for kind, iteration in iterations.items():
+        twin = next((k for k in results if iterations[k] == iteration is not None), None)
+        if twin:
+            results[kind] = results[twin]
+            if comm.is_main_process():
+                copy_evaluation(cfg, twin, kind)
+        else:
+            results[kind] = evaluate_checkpoint(cfg, model, str(paths[kind]), kind)
     return results
+
+
+def copy_evaluation(cfg: CfgNode, twin: str, kind: str) -> None:
+    """The files of a checkpoint's evaluation, from those of another checkpoint of the same iteration."""
+    for name in cfg.DATASETS.TEST:
+        source, target = evaluation_file(cfg, name, twin), evaluation_file(cfg, name, kind)
+        counts = source.with_name(f"{source.stem}_per_image.npz")
+        shutil.copyfile(counts, target.with_name(f"{target.stem}_per_image.npz"))
+        document = json.loads(source.read_text(encoding="utf-8"))
+        document |= {"kind": kind, "checkpoint": CHECKPOINTS[kind], "per_image": f"{target.stem}_per_image.npz"}
+        write_json(target, document)
+        logger.info("%s, %s checkpoint: the same iteration as the %s one: %s", name, kind, twin, target)
 
 
 def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str) -> dict[str, Any]:
     """Load `weights` into `model` and evaluate it on every data set of DATASETS.TEST."""
     checkpoint = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(weights, checkpointables=[])
+    check_hard_classes(cfg, unwrap(model), weights)
     extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
+    if unwrap(model).region_level is not None:
+        extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS
     extra["scales"] = list(cfg.TEST.AUG.SCALES) if cfg.TEST.AUG.ENABLED else [1.0]
     results = {}
     for name in cfg.DATASETS.TEST:
@@ -111,6 +135,20 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
             results[name] = figures
             logger.info("%s, %s checkpoint (%s): %s", name, kind, weights, output)
     return results
+
+
+def check_hard_classes(cfg: CfgNode, model: NightLab, weights: str) -> None:
+    """Raises InputError where the configuration names other hard classes than the region level was trained for."""
+    named = cfg.MODEL.NIGHTLAB.HARD_CLASSES
+    if not named or model.region_level is None or model.region_level.all_classes:
+        return
+    classes = catalog.load(cfg.DATASETS.TEST or cfg.DATASETS.TRAIN)[0]["source"].classes
+    trained = [name for name, used in zip(classes, model.region_level.used.tolist(), strict=True) if used]
+    if set(trained) - set(named):
+        raise InputError(
+            f"{weights}: its region level was trained for {', '.join(trained)}, and MODEL.NIGHTLAB.HARD_CLASSES names "
+            f"{', '.join(named)}; leave HARD_CLASSES empty to take the checkpoint's, or train the stages again"
+        )
 
 
 def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:
@@ -143,6 +181,8 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     records = catalog.load(name)
     classes = records[0]["source"].classes
     evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra)
+    inner.source = cfg.MODEL.NIGHTLAB.REGIONS if inner.region_level is not None else "none"
+    inner.return_image_level = True
     figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
     if not comm.is_main_process():
         return None

@@ -3,7 +3,7 @@
 import logging
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,18 @@ from detectron2.utils import comm
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
-from nightlab.data.loader import build_test_loader, build_train_loader, split_records
+from nightlab.data.loader import Mapper, build_test_loader, build_train_loader, share_held_out, split_records
+from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.evaluation.evaluator import NightLabEvaluator
+from nightlab.modeling.nightlab import STAGE_PARTS
 from nightlab.modeling.weights import load_backbone_weights
 
 logger = logging.getLogger(__name__)
+
+# Where the regions come from on held-out images: the region level is judged before there is a detector.
+VALIDATION_SOURCES = {"image": "none", "region": "ground_truth", "rdn": "detector", "hdm": "detector"}
 
 
 class NightLabTrainer(DefaultTrainer):
@@ -32,15 +37,22 @@ class NightLabTrainer(DefaultTrainer):
     What a step sees is a function of (seed, stage, iteration, slot), so that a resumed run repeats the undisturbed one.
     """
 
-    def __init__(self, cfg: CfgNode, *, stage: int = 0):
+    def __init__(self, cfg: CfgNode, *, hard: Sequence[bool] | None = None):
+        """`hard` says which classes are hard; the stages after the image level need it."""
         TrainerBase.__init__(self)
         self.cfg = cfg
-        self.stage = stage
+        self.stage = cfg.MODEL.NIGHTLAB.STAGE
+        self.stage_index = list(STAGE_PARTS).index(self.stage)
         train_records, self._val_records = split_records(cfg)
+        mapper: Mapper | None = None
+        if self.stage != "image":
+            mapper = RegionMapper(cfg, hard) if self.stage == "region" else FrameMapper(cfg, hard)
+        if self.stage == "hdm":
+            train_records, self._val_records = share_held_out(cfg, self._val_records)
         logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
         model = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
-        loader = build_train_loader(cfg, train_records, stage=stage)
+        loader = build_train_loader(cfg, train_records, stage=self.stage_index, mapper=mapper)
         self.scheduler = build_lr_scheduler(cfg, optimizer)
         ddp_model = create_ddp_model(model, broadcast_buffers=False)
         amp = cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE.startswith("cuda")
@@ -60,9 +72,13 @@ class NightLabTrainer(DefaultTrainer):
         resumes = resume and self.checkpointer.has_checkpoint()
         if resume and not resumes:
             logger.warning("%s: no checkpoint to resume from, training starts at iteration 0", self.cfg.OUTPUT_DIR)
-        if self.cfg.MODEL.TIMM.WEIGHTS and not self.cfg.MODEL.WEIGHTS and not resumes:
-            load_backbone_weights(unwrap(self.model).image_level.backbone, self.cfg.MODEL.TIMM.WEIGHTS)
+        model = unwrap(self.model)
+        if self.stage == "image" and self.cfg.MODEL.TIMM.WEIGHTS and not self.cfg.MODEL.WEIGHTS and not resumes:
+            load_backbone_weights(model.image_level.backbone, self.cfg.MODEL.TIMM.WEIGHTS)
+        own = model.detector.backbone if self.stage == "rdn" else None
         super().resume_or_load(resume)
+        if own is not None and self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS and not resumes:
+            load_backbone_weights(own, self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS)
         self._trainer.data_loader.batch_sampler.start_iter = self.start_iter
 
     def build_hooks(self) -> list[Any]:
@@ -78,21 +94,24 @@ class NightLabTrainer(DefaultTrainer):
         return ret
 
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Figures on the held-out images; the classes found hard go into the model, and so into its checkpoints."""
+        """Figures on the held-out images. In the image stage, the classes found hard go into the model, and so into its
+        checkpoints; the region stage is judged on the hard regions of the ground truth."""
         model = unwrap(self.model)
+        model.source = VALIDATION_SOURCES[self.stage]
         source = self._val_records[0]["source"]
         evaluator = NightLabEvaluator("val", source.classes, model.hard_class_mask.tolist())
         results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
         figures = comm.all_gather(results)[0]["sem_seg"]
-        iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
-        # An absent class has no IoU (NaN) and is not hard.
-        model.hard_class_mask.copy_(torch.from_numpy(iou < 100 * self.cfg.MODEL.NIGHTLAB.HARD_IOU))
+        if self.stage == "image":
+            iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
+            # An absent class has no IoU (NaN) and is not hard.
+            model.hard_class_mask.copy_(torch.from_numpy(iou < 100 * self.cfg.MODEL.NIGHTLAB.HARD_IOU))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
 
     def run_step(self) -> None:
         # Dropout and drop path follow from the iteration too, so that resuming needs no stored generator states.
-        key = (self.cfg.SEED, self.stage, self.iter, comm.get_rank())
+        key = (self.cfg.SEED, self.stage_index, self.iter, comm.get_rank())
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         super().run_step()
 

@@ -1,10 +1,13 @@
-"""Pictures of a run: test images spread over the ranking by mIoU, each with ground truth, prediction and errors."""
+"""Pictures of a run: test images with ground truth, prediction and errors, spread over the ranking by mIoU.
+
+Where the model has two levels: the images whose mIoU merging raised and lowered most, with regions and both maps.
+"""
 
 import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +19,25 @@ from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
 from nightlab.files import written_aside
+from nightlab.level_panels import Regions, level_panels
 from nightlab.visualization import scene_panels
 
+IMAGE_LEVEL = "sem_seg_image_level"
+
 logger = logging.getLogger(__name__)
+
+
+class Ranking(NamedTuple):
+    """Labelled images in an order of quality: ids, mIoU in 0...1, and the image level's where it is told apart."""
+
+    ids: list[str]
+    scores: np.ndarray
+    before: np.ndarray | None = None
+
+    @property
+    def gains(self) -> np.ndarray | None:
+        """What merging adds to each image's mIoU, highest first."""
+        return None if self.before is None else self.scores - self.before
 
 
 def write_pictures(cfg: CfgNode, model: nn.Module, name: str, evaluation: str | Path) -> list[Path]:
@@ -33,43 +52,75 @@ def write_pictures(cfg: CfgNode, model: nn.Module, name: str, evaluation: str | 
         evaluation: the evaluator's JSON file, which names the counts of each image, and so their ranking.
     """
     document = json.loads(Path(evaluation).read_text())
-    ids, scores = ranking(Path(evaluation).with_name(document["per_image"]))
+    counts_file = Path(evaluation).with_name(document["per_image"])
+    ranked = ranking_by_gain(counts_file) or ranking(counts_file)
     folder = Path(cfg.OUTPUT_DIR, "pictures", name)
     folder.mkdir(parents=True, exist_ok=True)
     records = {record["image_id"]: record for record in catalog.load(name)}
     files, entries = [], []
-    for place in spread(len(ids), cfg.TEST.PICTURES):
-        image_id = ids[place]
-        file = f"{place + 1:0{len(str(len(ids)))}d}_{_plain(image_id)}.png"
+    for place in places_to_show(ranked, cfg.TEST.PICTURES):
+        image_id = ranked.ids[place]
+        file = f"{place + 1:0{len(str(len(ranked.ids)))}d}_{_plain(image_id)}.png"
         write_image(folder / file, draw_record(model, records[image_id]))
-        score = round(100 * float(scores[place]), 2)
+        entry = {"file": file, "image_id": image_id, "rank": place + 1, "mIoU": _percent(ranked.scores[place])}
+        if ranked.before is not None:
+            entry["mIoU_image_level"] = _percent(ranked.before[place])
         files.append(folder / file)
-        entries.append({"file": file, "image_id": image_id, "rank": place + 1, "mIoU": score})
+        entries.append(entry)
     index = {key: document.get(key) for key in ("dataset", "kind", "checkpoint", "iteration")}
+    index |= {"ranked": len(ranked.ids), "ranked_by": "mIoU" if ranked.before is None else "gain", "pictures": entries}
     with written_aside(folder / "index.json") as aside:
-        text = json.dumps({**index, "ranked": len(ids), "pictures": entries}, indent=1)
-        aside.write_text(text + "\n", encoding="utf-8")
+        aside.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     for stale in set(folder.glob("*.png")) - set(files):
         stale.unlink()
     logger.info("%d pictures in %s", len(files), folder)
     return files
 
 
-def ranking(counts_file: Path) -> tuple[list[str], np.ndarray]:
-    """Image ids and their mIoU in 0...1, best first, from the evaluator's counts.
-
-    Images without a labelled pixel are left out.
-    """
+def ranking(counts_file: Path) -> Ranking:
+    """Images by their mIoU, best first, from the evaluator's counts; those without a labelled pixel are left out."""
     with np.load(counts_file) as counts:
         ids, scores = counts["image_ids"], mean_iou(counts["sem_seg"])
     order = np.argsort(-scores, kind="stable")  # NaN comes last
     order = order[~np.isnan(scores[order])]
-    return [str(image_id) for image_id in ids[order]], scores[order]
+    return Ranking([str(image_id) for image_id in ids[order]], scores[order])
+
+
+def ranking_by_gain(counts_file: Path) -> Ranking | None:
+    """Images by what merging adds to their mIoU, the largest gain first; None for one level, or where nothing changed.
+
+    Images without a labelled pixel are left out.
+    """
+    with np.load(counts_file) as counts:
+        if IMAGE_LEVEL not in counts:
+            return None
+        ids, after, before = counts["image_ids"], mean_iou(counts["sem_seg"]), mean_iou(counts[IMAGE_LEVEL])
+    known = np.flatnonzero(~np.isnan(after))
+    order = known[np.argsort(before[known] - after[known], kind="stable")]
+    if (after[order] == before[order]).all():
+        return None
+    return Ranking([str(image_id) for image_id in ids[order]], after[order], before[order])
+
+
+def places_to_show(ranked: Ranking, number: int) -> list[int]:
+    """Places of the pictures: the largest gains and losses where the levels are told apart, else a spread."""
+    return spread(len(ranked.ids), number) if ranked.gains is None else extremes(ranked.gains, number)
 
 
 def spread(total: int, number: int) -> list[int]:
     """At most `number` of the places 0...total-1, evenly spread, the first and the last among them."""
     return sorted({round(place) for place in np.linspace(0, total - 1, min(number, total))}) if total else []
+
+
+def extremes(gains: np.ndarray, number: int) -> list[int]:
+    """At most `number` places of `gains` (highest first): half of them the largest, half the lowest, never zeros.
+
+    Where there are too few gains, losses take their places, and the other way round.
+    """
+    rising, falling = int((gains > 0).sum()), int((gains < 0).sum())
+    largest = min(rising, max(number - number // 2, number - falling))
+    lowest = min(falling, number - largest)
+    return [*range(largest), *range(len(gains) - lowest, len(gains))]
 
 
 def draw_record(model: nn.Module, record: dict[str, Any]) -> np.ndarray:
@@ -79,20 +130,40 @@ def draw_record(model: nn.Module, record: dict[str, Any]) -> np.ndarray:
     model.eval()
     try:
         with torch.no_grad():
-            prediction = model([given])[0]["sem_seg"].argmax(dim=0).cpu().numpy()
+            output = model([given])[0]
     finally:
         model.train(was_training)
     source = record["source"]
-    image = given["image"].numpy().transpose(1, 2, 0)
-    return scene_panels(
-        np.ascontiguousarray(image), given["sem_seg"].numpy(), prediction, source.classes, source.colors
-    )
+    image = np.ascontiguousarray(given["image"].numpy().transpose(1, 2, 0))
+    label, prediction = given["sem_seg"].numpy(), _class_map(output["sem_seg"])
+    if IMAGE_LEVEL not in output or "regions" not in output:
+        return scene_panels(image, label, prediction, source.classes, source.colors)
+    regions = named_regions(output["regions"], source.classes)
+    before = _class_map(output[IMAGE_LEVEL])
+    return level_panels(image, label, before, prediction, regions, source.classes, source.colors)
+
+
+def named_regions(found: Any, classes: Any) -> Regions:
+    """The model's `Instances` as boxes, named by their scores and, where it tells them, their classes."""
+    names = [f"{score:.2f}" for score in found.scores.tolist()]
+    if found.has("pred_classes"):
+        kinds = found.pred_classes.tolist()
+        names = [f"{classes[kind]} {name}" for kind, name in zip(kinds, names, strict=True)]
+    return Regions(found.pred_boxes.tensor.cpu().numpy(), names)
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write a PNG that nobody meets half of."""
     with written_aside(path) as aside:
         Image.fromarray(image).save(aside, format="PNG")
+
+
+def _class_map(scores: torch.Tensor) -> np.ndarray:
+    return scores.argmax(dim=0).cpu().numpy()
+
+
+def _percent(share: float) -> float:
+    return round(100 * float(share), 2)
 
 
 def _plain(image_id: str) -> str:

@@ -32,11 +32,16 @@ class NightLabWithTTA(nn.Module):
     def from_config(cls, cfg: CfgNode, model: NightLab) -> dict[str, Any]:
         return {"model": model, "scales": cfg.TEST.AUG.SCALES, "flip": cfg.TEST.AUG.FLIP}
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """As `NightLab` at test: `sem_seg` holds the logarithm of the averaged posterior."""
-        return [{"sem_seg": self._average(x)} for x in batched_inputs]
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """As `NightLab` at test. P^I is the averaged posterior; with a region level, P^R is averaged over mirror images
+        of its crops, found by the plain image level, and both are merged once."""
+        averages = [self.average(x) for x in batched_inputs]
+        if self.model.region_level is None:
+            return [{"sem_seg": average} for average in averages]
+        return self.model.predict(batched_inputs, averages, flips=len(self.flips) > 1)
 
-    def _average(self, given: dict[str, Any]) -> Tensor:
+    def average(self, given: dict[str, Any]) -> Tensor:
+        """P^I `[K, height, width]` of one input, averaged: the logarithm of a mean of posteriors."""
         image = given["image"].to(self.model.device).float()
         total: Tensor | None = None
         for scale in self.scales:

@@ -1,72 +1,323 @@
 """The NightLab meta-architecture: detectron2's `list[dict]` in, one night segmentation per image out.
 
 Symbols, in the paper's order: I an image `[3, H, W]` in [0, 255]; Phi_seg^I the image-level segmentor; P^I its
-prediction `[K, H, W]`, as log-probabilities at the size of the frame.
+prediction `[K, H, W]`, as log-probabilities at the size of the frame; Phi_seg^R the region-level segmentor; P^R its
+prediction on a region. "Frame" is the image as given, "seen" is what the image level takes: the frame, scaled.
 """
 
-from typing import Any
+import zlib
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nightlab.errors import InputError
+from nightlab.modeling import labelling
+from nightlab.modeling import merge as merging
+from nightlab.modeling.hardness import HardnessDetector
+from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.labelling import LabelRule
 from nightlab.modeling.layers import resize_to
+from nightlab.modeling.region_level import RegionLevel
+from nightlab.modeling.regions import RegionRule, choose, crop_and_zoom
 from nightlab.modeling.segmentor import Segmentor
+from nightlab.modeling.sources import SOURCES, Candidates, View
+
+# What a stage of training trains; the other parts are frozen and in evaluation mode meanwhile.
+STAGE_PARTS = {"image": "image_level", "region": "region_level", "rdn": "detector", "hdm": "detector"}
+REGION_SOURCES = ("detector", "gain", *SOURCES)
+
+
+class Found(NamedTuple):
+    """The regions kept of one frame, best first: boxes `[R, 4]` in its pixels, scores and, where known, classes."""
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor | None
 
 
 @META_ARCH_REGISTRY.register()
 class NightLab(nn.Module):
-    """The image level: `P^I = Phi_seg^I(I)`."""
+    """`P^I = Phi_seg^I(I)` and, with a region level, the merge of P^I with Phi_seg^R on the regions found hard."""
 
     hard_class_mask: Tensor
 
     @configurable
-    def __init__(self, *, image_level: Segmentor, num_classes: int, image_size: tuple[int, int]):
+    def __init__(
+        self,
+        *,
+        image_level: Segmentor,
+        num_classes: int,
+        image_size: tuple[int, int],
+        region_level: RegionLevel | None = None,
+        detector: HardnessDetector | None = None,
+        rule: RegionRule | None = None,
+        source: str = "none",
+        stage: str = "image",
+        merge: str = "posterior",
+        max_regions: int = 10,
+        nms_thresh: float = 0.5,
+        score_thresh: float = 0.0,
+        min_area: int = 20,
+        merge_distance: int = 4,
+        return_image_level: bool = False,
+        labels: LabelRule | None = None,
+    ):
         """
         Args:
             image_level: the segmentor of full images.
             num_classes: K.
             image_size: (height, width) that frames are scaled to fit into, aspect kept; zeros keep their size.
+            region_level: the segmentor of regions; None makes the image level the whole model.
+            detector: RDN or HDM.
+            rule: how boxes become regions; needed with a region level.
+            source: where regions come from at test, one of `REGION_SOURCES`.
+            stage: what training trains, a key of `STAGE_PARTS`.
+            merge: one of `merge.RULES`.
+            max_regions, nms_thresh, score_thresh: which regions are kept (see `choose`).
+            min_area, merge_distance: what a hard region in a label map is (see `hard_regions`).
+            return_image_level: also return P^I beside the merged prediction.
+            labels: how the detector's labels are made.
         """
         super().__init__()
         self.image_level = image_level
+        self.region_level = region_level
+        self.detector = detector
         self.image_size = image_size
+        self.rule = rule
+        self.source = source
+        self.merge_rule = merge
+        self.max_regions = max_regions
+        self.nms_thresh = nms_thresh
+        self.score_thresh = score_thresh
+        self.min_area = min_area
+        self.merge_distance = merge_distance
+        self.return_image_level = return_image_level
+        self.labels = labels or LabelRule()
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))
+        self.stage = stage
+        trained = getattr(self, STAGE_PARTS[stage])
+        if trained is None:
+            raise InputError(f"stage {stage}: this configuration has no {STAGE_PARTS[stage]}")
+        for part in (image_level, region_level, detector):
+            if part is not None and part is not trained:
+                part.requires_grad_(False)
+        self.train(self.training)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        nightlab, region, hardness = cfg.MODEL.NIGHTLAB, cfg.MODEL.REGION, cfg.MODEL.HARDNESS
+        image_level = Segmentor(cfg)
+        parts: dict[str, Any] = {}
+        if region.ENABLED:
+            parts["region_level"] = RegionLevel(cfg)
+            parts["rule"] = RegionRule(tuple(region.CROP_SIZE), region.CONTEXT, *region.ZOOM_RANGE)
+            parts["source"] = nightlab.REGIONS
+            if hardness.LABELS:
+                parts["detector"] = HardnessDetector(cfg, image_level.backbone.output_shape())
         return {
-            "image_level": Segmentor(cfg),
+            "image_level": image_level,
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
             "image_size": tuple(cfg.INPUT.IMAGE_SIZE),
+            "stage": nightlab.STAGE,
+            "merge": nightlab.MERGE,
+            "max_regions": nightlab.MAX_REGIONS,
+            "nms_thresh": nightlab.NMS_THRESH,
+            "score_thresh": nightlab.SCORE_THRESH,
+            "min_area": region.MIN_AREA,
+            "merge_distance": region.MERGE_DISTANCE,
+            "return_image_level": nightlab.RETURN_IMAGE_LEVEL,
+            "labels": LabelRule(
+                boxes=hardness.BOXES,
+                boxes_from=hardness.BOXES_FROM,
+                contexts=tuple(hardness.CONTEXTS),
+                candidates=hardness.CANDIDATES,
+                margin=hardness.GAIN_MARGIN,
+            ),
+            **parts,
         }
 
     @property
     def device(self) -> torch.device:
         return self.image_level.pixel_mean.device
 
+    def train(self, mode: bool = True) -> "NightLab":
+        """Puts only the part that the stage trains into training mode."""
+        super().train(mode)
+        for part in {"image_level", "region_level", "detector"} - {STAGE_PARTS[self.stage]}:
+            if getattr(self, part) is not None:
+                getattr(self, part).eval()
+        return self
+
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Losses in training, predictions otherwise.
 
         Args:
             batched_inputs: per image `image` `[3, H, W]` RGB, uint8 or float in [0, 255], the unresized frame (a crop,
-                of one size per batch, in training); in training also `sem_seg` int64 `[H, W]`; at test optionally
-                `height` and `width`, the size wanted for the output.
+                of one size per batch, in the stages "image" and "region"); in training also `sem_seg` int64 `[H, W]`
+                and, for the detector, `hard_boxes` `[N, 4]` and `hard_classes` `[N]`; at test optionally `height` and
+                `width`, the size wanted for the output.
 
         Returns:
-            In training a dict of scalar losses. At test, per image, `{"sem_seg": [K, height, width]}`:
-            log-probabilities, that is logits whose softmax is the posterior.
+            In training a dict of scalar losses. At test, per image:
+            `sem_seg` `[K, height, width]`: log-probabilities, that is logits whose softmax is the posterior;
+            with a region level also `regions`: Instances with `pred_boxes` as pasted, in pixels of the output, and
+            `scores`; with RETURN_IMAGE_LEVEL also `sem_seg_image_level`, P^I before merging.
         """
-        if self.training:
-            images = torch.stack([self._to_device(x["image"]) for x in batched_inputs])
-            target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
-            return self.image_level.losses(self.image_level(images), target)
-        return [
-            {"sem_seg": self.log_probabilities(self._to_device(x["image"]), output_size(x))} for x in batched_inputs
+        if not self.training:
+            return self.predict(batched_inputs)
+        if self.stage in ("rdn", "hdm"):
+            assert self.detector is not None
+            return labelling.losses(self, self.detector, batched_inputs)
+        level = self.image_level if self.stage == "image" else self.region_level
+        assert level is not None
+        images = torch.stack([self._to_device(x["image"]) for x in batched_inputs])
+        target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
+        return level.losses(level(images), target)
+
+    def predict(
+        self, batched_inputs: list[dict[str, Any]], image_level: list[Tensor] | None = None, flips: bool = False
+    ) -> list[dict[str, Any]]:
+        """Predictions as `forward` returns them; the regions of all images go through the region level together.
+
+        Args:
+            image_level: P^I of each image at its output size, where they are known better (multi-scale testing).
+            flips: average P^R with that of the mirrored crops.
+        """
+        sizes = [output_size(x) for x in batched_inputs]
+        passes = [self.image_pass(self._to_device(x["image"])) for x in batched_inputs]
+        maps = image_level or [
+            p.log_probabilities if p.size == size else p.at(size) for p, size in zip(passes, sizes, strict=True)
         ]
+        if self.region_level is None:
+            return [{"sem_seg": log_probabilities} for log_probabilities in maps]
+        found = [self.choose(self.candidates(p, x)) for p, x in zip(passes, batched_inputs, strict=True)]
+        logits = self.region_logits([p.frame for p in passes], [f.boxes for f in found], flips=flips)
+        outputs = []
+        for image, size, log_probabilities, regions, region_logits in zip(
+            passes, sizes, maps, found, logits, strict=True
+        ):
+            boxes = regions.boxes * regions.boxes.new_tensor([size[1] / image.size[1], size[0] / image.size[0]] * 2)
+            merged = self.merge(log_probabilities, region_logits, boxes)
+            instances = Instances(size, pred_boxes=Boxes(boxes), scores=regions.scores)
+            if regions.classes is not None:
+                instances.pred_classes = regions.classes
+            outputs.append({"sem_seg": merged, "regions": instances})
+            if self.return_image_level:
+                outputs[-1]["sem_seg_image_level"] = log_probabilities
+        return outputs
+
+    def image_pass(self, frame: Tensor) -> ImagePass:
+        """One frame through the image level."""
+        seen = self._fit(frame[None])
+        size = (seen.shape[-2], seen.shape[-1])
+        output = self.image_level(seen)
+        return ImagePass(frame, size, output, self.image_level.at_image_size(output.logits, size))
+
+    def candidates(self, image: ImagePass, given: dict[str, Any]) -> Candidates:
+        """Scored regions of a frame from the source in force, before any is left out; none where no class is hard."""
+        assert self.region_level is not None
+        view = self.view(image, given)
+        if not self.region_level.used.any():
+            return SOURCES["none"](view)
+        if self.source == "detector":
+            return self.detected(image)
+        if self.source == "gain":
+            return self.gain_oracle(image, view)
+        return SOURCES[self.source](view)
+
+    def view(self, image: ImagePass, given: dict[str, Any]) -> View:
+        """What sources may look at."""
+        assert self.rule is not None
+        label = given.get("sem_seg")
+        return View(
+            frame=image.size,
+            log_probabilities=image.log_probabilities,
+            hard=self.hard_class_mask,
+            rule=self.rule,
+            min_area=self.min_area,
+            merge_distance=self.merge_distance,
+            max_regions=self.max_regions,
+            label=None if label is None else label.to(self.device),
+            key=zlib.crc32(str(given.get("image_id", "")).encode()),
+        )
+
+    def detected(self, image: ImagePass) -> Candidates:
+        """The detector's proposals as regions, scored by the probability that it gives them."""
+        if self.detector is None:
+            raise InputError(
+                "MODEL.NIGHTLAB.REGIONS detector: this configuration has no detector; set MODEL.HARDNESS.LABELS, or "
+                f"name one of {', '.join(SOURCES)}"
+            )
+        assert self.rule is not None
+        proposals = self.detector(image.output.image, image.output.features, image.output.logits, image.seen)[0][0]
+        boxes = proposals.proposal_boxes.tensor / image.seen_per_frame
+        rule = self.rule if self.labels.boxes == "component" else self.rule.without_context()
+        regions, source = rule.regions(boxes, image.size)
+        classes = proposals.pred_classes[source] if proposals.has("pred_classes") else None
+        return Candidates(regions, proposals.objectness_logits.sigmoid()[source], classes)
+
+    def gain_oracle(self, image: ImagePass, view: View) -> Candidates:
+        """Regions by their true gain: those of ground truth in several contexts, the detector's and random ones."""
+        boxes = labelling.candidates(self, image, view, None)
+        gain = self.gains(image, view.label, boxes)
+        better = gain > 0
+        return Candidates(boxes[better], gain[better].float())
+
+    def choose(self, candidates: Candidates) -> Found:
+        """At most MAX_REGIONS regions, best first."""
+        index = choose(
+            candidates.boxes,
+            candidates.scores,
+            max_regions=self.max_regions,
+            nms_thresh=self.nms_thresh,
+            score_thresh=self.score_thresh if self.source == "detector" else -1.0,
+        )
+        classes = None if candidates.classes is None else candidates.classes[index]
+        return Found(candidates.boxes[index], candidates.scores[index], classes)
+
+    def region_logits(self, frames: list[Tensor], boxes: list[Tensor], *, flips: bool = False) -> list[Tensor]:
+        """The region level's logits `[R, K + 1, h, w]` of the boxes of each frame, in one batch for all frames."""
+        crops = self.crop(frames, boxes)
+        counts = [len(b) for b in boxes]
+        if len(crops) == 0:
+            return [crops.new_zeros(0, len(self.hard_class_mask) + 1, 1, 1)] * len(frames)
+        logits = self._cropped_logits(crops)
+        if flips:
+            mirrored = self._cropped_logits(crops.flip(-1)).flip(-1)
+            logits = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1))
+        return list(logits.split(counts))
+
+    def crop(self, frames: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """The boxes `[R, 4]` of each frame `[3, H, W]`, cut out and zoomed, those of all frames together."""
+        assert self.rule is not None
+        size = self.rule.crop_size
+        crops = torch.cat([crop_and_zoom(frame, b, size) for frame, b in zip(frames, boxes, strict=True)])
+        return crops.clamp(0, 255)  # at the frame's border, crops continue its slopes by half a pixel
+
+    def _cropped_logits(self, crops: Tensor) -> Tensor:
+        """The region level's logits over whole crops: at the head's own size, or the crop's where that was padded."""
+        assert self.region_level is not None
+        segmentor = self.region_level.segmentor
+        logits = self.region_level(crops).logits.float()
+        height, width = crops.shape[-2:]
+        if height % segmentor.step or width % segmentor.step:
+            logits = segmentor.at_image_size(logits, (height, width))
+        return logits
+
+    def merge(self, log_probabilities: Tensor, region_logits: Tensor, boxes: Tensor) -> Tensor:
+        """P^I `[K, H, W]` with the regions' predictions pasted in; boxes in its pixels. Without boxes P^I itself."""
+        if len(boxes) == 0:
+            return log_probabilities
+        assert self.region_level is not None
+        size = (log_probabilities.shape[-2], log_probabilities.shape[-1])
+        pasted = merging.paste(region_logits, boxes, size)
+        return merging.merge(log_probabilities, pasted, self.region_level.used, self.merge_rule)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False
@@ -78,7 +329,11 @@ class NightLab(nn.Module):
         logits = logits.flip(-1) if flip else logits
         return resize_to(logits, size)[0].log_softmax(dim=0)
 
-    def _fit(self, image: Tensor, scale: float) -> Tensor:
+    def gains(self, image: ImagePass, label: Tensor | None, boxes: Tensor) -> Tensor:
+        """IoU gain `[N]` of regions `[N, 4]` of one frame, against its label map `[H, W]`; NaN where all is ignored."""
+        return labelling.gains(self, image, label, boxes)
+
+    def _fit(self, image: Tensor, scale: float = 1.0) -> Tensor:
         """The frame scaled, aspect kept, to fit into `image_size` times `scale` (anti-aliased where it shrinks)."""
         height, width = image.shape[-2:]
         box_height, box_width = self.image_size if all(self.image_size) else (height, width)

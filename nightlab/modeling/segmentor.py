@@ -1,5 +1,6 @@
 """One level of NightLab: normalise, backbone, decode head; the same class serves images and, later, regions."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,16 +10,22 @@ from detectron2.modeling import build_backbone, build_sem_seg_head
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nightlab.errors import InputError
 from nightlab.modeling.layers import resize_to
 from nightlab.modeling.losses import segmentation_loss
 from nightlab.modeling.upernet import FCNHead
 
 
 class SegmentorOutput(NamedTuple):
-    """Logits `[B, K, h, w]` of the decode head and of the auxiliary head, over the padded images."""
+    """Logits `[B, K, h, w]` of the decode head and of the auxiliary head, over the padded images.
+
+    `image` are the normalised, padded images and `features` what the backbone made of them, for the hardness detector.
+    """
 
     logits: Tensor
     aux_logits: Tensor | None
+    image: Tensor
+    features: dict[str, Tensor]
 
 
 class Segmentor(nn.Module):
@@ -26,6 +33,7 @@ class Segmentor(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    class_weights: Tensor | None
 
     @configurable
     def __init__(
@@ -39,8 +47,10 @@ class Segmentor(nn.Module):
         pixel_mean: list[float],
         pixel_std: list[float],
         ignore_label: int,
+        class_weights: Sequence[float] = (),
         channels_last: bool = False,
     ):
+        """`class_weights`: what a pixel of each class counts in the loss, K numbers; empty: all the same."""
         super().__init__()
         self.backbone = backbone
         self.decode_head = decode_head
@@ -51,6 +61,8 @@ class Segmentor(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), persistent=False)
+        weights = torch.tensor(class_weights) if len(class_weights) else None
+        self.register_buffer("class_weights", weights, persistent=False)
         self.to(memory_format=self.memory_format)
 
     @classmethod
@@ -71,6 +83,7 @@ class Segmentor(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "ignore_label": head.IGNORE_VALUE,
+            "class_weights": _class_weights(cfg),
             "channels_last": cfg.MODEL.CHANNELS_LAST,
         }
 
@@ -87,14 +100,15 @@ class Segmentor(nn.Module):
         features = self.backbone(x)
         logits = self.decode_head(features)
         aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
-        return SegmentorOutput(logits, aux_logits)
+        return SegmentorOutput(logits, aux_logits, x, features)
 
     def losses(self, output: SegmentorOutput, target: Tensor) -> dict[str, Tensor]:
         """Cross entropy of both heads against `target` `[B, H, W]` (int64, class ids or the ignore label)."""
         target = self._pad(target, self.ignore_label)
-        losses = {"loss_sem_seg": segmentation_loss(output.logits, target, self.ignore_label)}
+        args = (target, self.ignore_label, self.class_weights)
+        losses = {"loss_sem_seg": segmentation_loss(output.logits, *args)}
         if output.aux_logits is not None:
-            losses["loss_aux"] = self.aux_weight * segmentation_loss(output.aux_logits, target, self.ignore_label)
+            losses["loss_aux"] = self.aux_weight * segmentation_loss(output.aux_logits, *args)
         return losses
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -106,3 +120,15 @@ class Segmentor(nn.Module):
     def _pad(self, x: Tensor, value: float) -> Tensor:
         """Pads right and below to a multiple of `step`."""
         return F.pad(x, (0, -x.shape[-1] % self.step, 0, -x.shape[-2] % self.step), value=value)
+
+
+def _class_weights(cfg: CfgNode) -> list[float]:
+    """MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS, refused where they are not one number for each class."""
+    head = cfg.MODEL.SEM_SEG_HEAD
+    weights = [float(weight) for weight in head.CLASS_WEIGHTS]
+    if weights and len(weights) != head.NUM_CLASSES:
+        raise InputError(
+            f"MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS: {len(weights)} weights for {head.NUM_CLASSES} classes; "
+            "give one for each, or none"
+        )
+    return weights

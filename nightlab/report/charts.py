@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from nightlab.report.text import signed
+
 WIDTH, HEIGHT = 480, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 26, 12, 40
 MOST_POINTS = 600
@@ -75,6 +77,30 @@ def bars(rows: Sequence[tuple[str, float, bool]]) -> str:
             f'<span style="width:{min(max(value, 0), 100):.2f}%"></span></td><td>{value:.1f}</td></tr>'
         )
     return f'<table class="bars">{"".join(lines)}</table>'
+
+
+def paired_bars(rows: Sequence[tuple[str, float, float, bool]]) -> str:
+    """Horizontal bars of two percentages each: name, before (image level), after (merged), and whether it is hard.
+
+    Both values and their difference, with its sign, stand beside them.
+    """
+    lines = []
+    for name, before, after, hard in rows:
+        tag = ' <span class="tag">hard</span>' if hard else ""
+        change = after - before
+        kind = "same" if abs(change) < 0.05 else "up" if change > 0 else "down"
+        lines.append(
+            f'<tr{" class=hard" if hard else ""}><th scope="row">{escape(name)}{tag}</th><td class="track">'
+            + "".join(
+                f'<span class="{which}" style="width:{min(max(value, 0), 100):.2f}%"></span>'
+                for which, value in (("before", before), ("after", after))
+            )
+            + f'</td><td class="both"><span>{before:.1f}</span><span>{after:.1f}</span></td>'
+            f'<td class="change {kind}">{signed(change, 1)}</td></tr>'
+        )
+    keys = (("before", "image level"), ("after", "merged"), ("after hard", "merged, hard class"))
+    legend = "".join(f'<span class="key"><i class="block {which}"></i>{text}</span>' for which, text in keys)
+    return f'<p class="keys">{legend}</p><table class="bars paired">{"".join(lines)}</table>'
 
 
 def heat_map(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:

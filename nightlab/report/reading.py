@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from nightlab.errors import InputError
-from nightlab.report.run_files import Evaluation, Picture, RunFiles, number
+from nightlab.report.run_files import STAGES, Evaluation, Picture, RunFiles, Stage, number
 
 KINDS = ("best", "last")
 
@@ -22,10 +22,10 @@ def read_run(folder: str | Path) -> RunFiles:
     run = RunFiles(Path(folder))
     if not run.folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the OUTPUT_DIR of a run")
-    if not any((run.folder / name).exists() for name in ("config.yaml", "metrics.json", "evaluation")):
+    if not any((run.folder / name).exists() for name in ("config.yaml", "metrics.json", "stages", "evaluation")):
         raise InputError(f"{folder}: no config.yaml, metrics.json or evaluation/ in it; give the OUTPUT_DIR of a run")
     _read_config(run)
-    _read_history(run)
+    _read_stages(run)
     _read_evaluations(run)
     _read_pictures(run)
     environment = _read_json(run, run.folder / "environment.json", "versions and device were not recorded")
@@ -45,11 +45,22 @@ def _read_config(run: RunFiles) -> None:
         run.config = config if isinstance(config, dict) else {}
 
 
-def _read_history(run: RunFiles) -> None:
-    path = run.folder / "metrics.json"
-    if not path.is_file():
+def _read_stages(run: RunFiles) -> None:
+    """Each stage keeps its own metrics.json in stages/; a run of the image level alone has one in its folder."""
+    staged = run.is_dual if run.config else (run.folder / "stages").is_dir()
+    for name in STAGES if staged else ["image"]:
+        path = run.folder / "stages" / name / "metrics.json" if staged else run.folder / "metrics.json"
+        if path.is_file():
+            run.stages.append(Stage(name, _read_history(run, path)))
+    trained = {stage.name for stage in run.stages}
+    if not staged and not trained:
         run.notes.append("There is no metrics.json: no training was recorded, so there are no curves.")
-        return
+    if staged and (missing := [STAGES[name] for name in run.planned_stages() if name not in trained]):
+        run.notes.append(f"Stages without a metrics.json, so not trained here: {'; '.join(missing)}.")
+
+
+def _read_history(run: RunFiles, path: Path) -> list[dict[str, Any]]:
+    history: list[dict[str, Any]] = []
     damaged = 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -59,21 +70,23 @@ def _read_history(run: RunFiles) -> None:
             damaged += bool(line.strip())
             continue
         # A resumed or repeated run appends: what it starts again from makes later lines of the earlier attempt void.
-        while run.history and run.history[-1]["iteration"] > iteration:
-            run.history.pop()
-        if run.history and run.history[-1]["iteration"] == iteration:
-            run.history[-1] |= entry
+        while history and history[-1]["iteration"] > iteration:
+            history.pop()
+        if history and history[-1]["iteration"] == iteration:
+            history[-1] |= entry
         else:
-            run.history.append(entry)
+            history.append(entry)
     if damaged:
-        run.notes.append(f"metrics.json: {damaged} damaged line(s); an interrupted run leaves a torn last line.")
+        name = path.relative_to(run.folder)
+        run.notes.append(f"{name}: {damaged} damaged line(s); an interrupted run leaves a torn last line.")
+    return history
 
 
 def _read_evaluations(run: RunFiles) -> None:
     for path in sorted(run.folder.glob("evaluation/*/*.json")):
         document = _read_json(run, path, "")
         if isinstance(document.get("results"), dict) and isinstance(document["results"].get("sem_seg"), dict):
-            run.evaluations.append(Evaluation(path.parent.name, path.stem, document))
+            run.evaluations.append(Evaluation(path.parent.name, path.stem, document, path))
         elif document:
             run.notes.append(f"{path.relative_to(run.folder)}: no results in it.")
     tested = list(run.setting("DATASETS.TEST") or ())
@@ -94,6 +107,8 @@ def _read_pictures(run: RunFiles) -> None:
         listed = index.get("pictures")
         entries = {str(e.get("file")): e for e in listed if isinstance(e, dict)} if isinstance(listed, list) else {}
         files = [file for file in sorted(folder.glob("[!.]*.png")) if _is_picture(run, file)]
+        if files and index.get("ranked_by") == "gain":
+            run.by_gain.add(folder.name)
         if files:
             run.pictures[folder.name] = [
                 Picture(file, _caption(file, entries, index.get("ranked", "?"))) for file in files
@@ -113,12 +128,18 @@ def _is_picture(run: RunFiles, file: Path) -> bool:
 
 
 def _caption(file: Path, entries: dict[str, dict[str, Any]], total: Any) -> str:
+    """Image id, rank and mIoU; for a picture of both levels what merging gained or lost."""
     if file.name not in entries:
         return file.stem
     entry = entries[file.name]
-    score = number(entry.get("mIoU"))
-    said = "" if score is None else f", mIoU {score:.1f} %"
-    return f"{entry.get('image_id')}: rank {entry.get('rank')} of {total}{said}"
+    after, before = number(entry.get("mIoU")), number(entry.get("mIoU_image_level"))
+    place = f"rank {entry.get('rank')} of {total}"
+    if after is None:
+        return f"{entry.get('image_id')}: {place}"
+    if before is None:
+        return f"{entry.get('image_id')}: {place}, mIoU {after:.1f} %"
+    change = f"{'gain' if after > before else 'loss'} of {abs(after - before):.1f} points"
+    return f"{entry.get('image_id')}: {change}, mIoU from {before:.1f} to {after:.1f} % ({place} by gain)"
 
 
 def _read_json(run: RunFiles, path: Path, consequence: str) -> dict[str, Any]:

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LEVELS = {"sem_seg": "", "sem_seg_image_level": "image level"}
+LEVELS = {"sem_seg": "merged", "sem_seg_image_level": "image level"}
+IMAGE_LEVEL = "sem_seg_image_level"
+STAGES = {
+    "image": "Image level",
+    "region": "Region level",
+    "rdn": "Detector, labelled with boxes (RDN)",
+    "hdm": "Detector, labelled by gain (HDM)",
+}
 
 
 @dataclass(frozen=True)
@@ -15,6 +22,7 @@ class Evaluation:
     dataset: str
     kind: str
     document: dict[str, Any]
+    file: Path
 
     @property
     def classes(self) -> list[str]:
@@ -33,11 +41,22 @@ class Evaluation:
 
     @property
     def levels(self) -> list[str]:
-        return [level for level in LEVELS if level in self.document["results"]]
+        return [level for level in LEVELS if isinstance(self.document["results"].get(level), dict)]
+
+    @property
+    def is_dual(self) -> bool:
+        """Whether the image level's figures stand beside the merged ones."""
+        return IMAGE_LEVEL in self.levels
 
     def figure(self, name: str, level: str = "sem_seg") -> float | None:
         """A figure in percent; None where it does not exist, as the IoU of an absent class."""
-        return number(self.document["results"].get(level, {}).get(name))
+        figures = self.document["results"].get(level)
+        return number(figures.get(name)) if isinstance(figures, dict) else None
+
+    def difference(self, name: str) -> float | None:
+        """What merging adds to a figure, in points; None where one of the two does not exist."""
+        after, before = self.figure(name), self.figure(name, IMAGE_LEVEL)
+        return None if after is None or before is None else after - before
 
     def confusion(self, level: str = "sem_seg") -> list[list[int]] | None:
         """Pixel counts, ground truth in rows; None where the file has no square matrix of this level."""
@@ -52,26 +71,66 @@ class Picture:
     caption: str
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What metrics.json tells of one stage.
+
+    Attributes:
+        name: a key of `STAGES`.
+        history: its lines in the order of iterations, those of abandoned attempts left out.
+    """
+
+    name: str
+    history: list[dict[str, Any]]
+
+    @property
+    def iterations(self) -> int:
+        return self.history[-1]["iteration"] + 1 if self.history else 0
+
+    @property
+    def minutes(self) -> float:
+        """Training time, from the seconds per iteration."""
+        x, seconds = self.series("time")
+        return sum(s * (now - before) for s, now, before in zip(seconds, x, [0, *x], strict=False)) / 60
+
+    def series(self, key: str) -> tuple[list[int], list[float]]:
+        """Iterations (counted from 1) and finite values of one metric."""
+        points = [(entry["iteration"] + 1, number(entry.get(key))) for entry in self.history]
+        known = [(x, y) for x, y in points if y is not None]
+        return [x for x, _ in known], [y for _, y in known]
+
+
 @dataclass
 class RunFiles:
     """All of a run that the report shows.
 
     Attributes:
         config: the configuration; empty where it cannot be read. `config_text` is the file as it stands.
-        history: lines of metrics.json in the order of iterations, those of abandoned attempts left out.
+        stages: those that were trained, in order; the image level alone for a run without stages.
         evaluations: in the order of DATASETS.TEST, and for each data set best, last, others.
-        pictures: by data set.
+        pictures: by data set. `by_gain` names the data sets whose pictures are the largest gains and losses.
         notes: what is missing or could not be read, a sentence each.
     """
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
     config_text: str = ""
-    history: list[dict[str, Any]] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
+    by_gain: set[str] = field(default_factory=set)
     environment: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Lines of the image level's metrics.json; empty where this run did not train it."""
+        return next((stage.history for stage in self.stages if stage.name == "image"), [])
+
+    @property
+    def is_dual(self) -> bool:
+        """Whether the configuration has a region level."""
+        return bool(self.setting("MODEL.REGION.ENABLED"))
 
     def setting(self, key: str) -> Any:
         """A value of the configuration by its dotted name, as SOLVER.BASE_LR; None where it is not there."""
@@ -80,11 +139,18 @@ class RunFiles:
             value = value.get(part) if isinstance(value, dict) else None
         return value
 
-    def series(self, key: str) -> tuple[list[int], list[float]]:
-        """Iterations (counted from 1) and finite values of one metric."""
-        points = [(entry["iteration"] + 1, number(entry.get(key))) for entry in self.history]
-        known = [(x, y) for x, y in points if y is not None]
-        return [x for x, _ in known], [y for _, y in known]
+    def planned_stages(self) -> list[str]:
+        """What the configuration asks this run to train."""
+        if not self.is_dual:
+            return ["image"]
+        detector = {"rdn": ["rdn"], "hdm": ["rdn", "hdm"]}.get(str(self.setting("MODEL.HARDNESS.LABELS")), [])
+        image = [] if self.setting("STAGES.IMAGE_LEVEL") else ["image"]
+        return [*image, "region", *detector]
+
+    def planned_iterations(self, stage: str) -> int | None:
+        """How long a stage is to be trained; None where it is not known."""
+        own = self.setting(f"STAGES.{stage.upper()}.MAX_ITER") or self.setting("SOLVER.MAX_ITER")
+        return own if isinstance(own, int) else None
 
 
 def number(value: Any) -> float | None:

@@ -2,10 +2,12 @@
 
 CSS = """
 :root { color-scheme: light dark; --page: #fff; --card: #f5f6f8; --text: #1b1e24; --soft: #5b6270; --line: #d9dce2;
-  --c0: #2468c8; --c1: #c2570c; --c2: #2f855a; --c3: #8b3fb0; --heat: 36 104 200; --hard: #c2570c; }
+  --c0: #2468c8; --c1: #c2570c; --c2: #2f855a; --c3: #8b3fb0; --heat: 36 104 200; --hard: #c2570c;
+  --faint: #b3bac6; --up: #1d7044; --down: #b3261e; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #14161b; --card: #1d2027; --text: #e6e8ec; --soft: #9aa1ae; --line: #343943;
-    --c0: #74a9f5; --c1: #f0934a; --c2: #68c194; --c3: #c78ee6; --heat: 84 144 235; --hard: #f0934a; } }
+    --c0: #74a9f5; --c1: #f0934a; --c2: #68c194; --c3: #c78ee6; --heat: 84 144 235; --hard: #f0934a;
+    --faint: #6b7382; --up: #68c194; --down: #f2867d; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 68rem; background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; overflow-wrap: anywhere; }
@@ -42,7 +44,8 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
   white-space: nowrap; }
 .figures th:first-child, .figures td:first-child { text-align: left; }
 .figures td:first-child { white-space: normal; min-width: 9rem; }
-.figures thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+.figures thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
+.figures th:first-child, .figures td:first-child { position: sticky; left: 0; background: var(--page); }
 .facts th { text-align: left; font-weight: 400; color: var(--soft); padding: .15rem 1.2rem .15rem 0;
   vertical-align: top; white-space: nowrap; }
 .facts td { padding: .15rem 0; overflow-wrap: anywhere; }
@@ -51,6 +54,18 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 .bars td:last-child { width: 3.2rem; padding-left: .6rem; text-align: right; }
 .track span { display: block; height: .85rem; min-width: 1px; border-radius: 2px; background: var(--c0); }
 .hard .track span { background: var(--hard); }
+.paired td.both { width: 2.6rem; padding-left: .6rem; color: var(--soft); font-size: .75rem; line-height: 1.15; }
+.paired td.both span { display: block; }
+.paired td.both span + span { color: var(--text); }
+.paired th, .paired td { padding-top: .2rem; padding-bottom: .2rem; }
+.paired .track span { height: .7rem; }
+.track span.before, .hard .track span.before, .block.before { background: var(--faint); }
+.block.after { background: var(--c0); }
+.block.after.hard { background: var(--hard); }
+.key .block { width: .9rem; height: .7rem; border-radius: 2px; }
+.change.up { color: var(--up); }
+.change.down { color: var(--down); }
+.change.same { color: var(--soft); }
 .tag { font-size: .75rem; color: var(--hard); }
 .heat { font-size: .75rem; }
 .heat td { min-width: 1.9rem; height: 1.6rem; padding: 0; text-align: center; border: 1px solid var(--page);
@@ -70,5 +85,8 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 .pictures input:checked + label img { width: max(100%, 60rem); }
 details { margin: .8rem 0; }
 summary { cursor: pointer; font-weight: 600; }
+@media (max-width: 34rem) { .facts th { white-space: normal; min-width: 8.5rem; }
+  .figures td:first-child { min-width: 6.5rem; }
+  svg text { font-size: 14px; } }
 @media print { .pictures, .charts, tr { break-inside: avoid; } }
 """

@@ -8,7 +8,8 @@ import sys
 
 from detectron2.engine import default_argument_parser, launch
 
-from nightlab.engine.run import STAGES, run
+from nightlab.engine.run import run
+from nightlab.engine.stages import CHOICES
 from nightlab.errors import exits_on_input_error
 
 
@@ -16,7 +17,7 @@ from nightlab.errors import exits_on_input_error
 def main(argv: list[str] | None = None) -> int:
     parser = default_argument_parser()
     parser.add_argument(
-        "--stage", choices=STAGES, default="all", help="run one stage of the recipe (default: all in order)"
+        "--stage", choices=tuple(CHOICES), default="all", help="run one stage of the recipe (default: all in order)"
     )
     args = parser.parse_args(argv)
     launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))

@@ -55,6 +55,7 @@ def test_figures_of_a_good_set(tree: Path, workers: int) -> None:
     assert train.faults == train.warnings == val.faults == val.warnings == []
     assert train.class_pixels.tolist() == [8 * 30, 8 * 10]
     assert train.class_images.tolist() == [8, 8]
+    assert train.class_weights == [0.82, 1.41], "(160 / 240)^0.5 and (160 / 80)^0.5"
     assert train.ignored_pixels == 8 * 8
     assert train.sizes == {"8x6": 8}
     assert train.luminance == pytest.approx([100] * 8, abs=1)

@@ -5,9 +5,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from nightlab.evaluation.pictures import ranking, spread, write_image, write_pictures
+from nightlab.evaluation.pictures import (
+    extremes,
+    named_regions,
+    ranking,
+    ranking_by_gain,
+    spread,
+    write_image,
+    write_pictures,
+)
 
 
 class Brightness(torch.nn.Module):
@@ -17,6 +26,18 @@ class Brightness(torch.nn.Module):
         assert not self.training and not torch.is_grad_enabled()
         classes = (batch[0]["image"][0] // 80).long()
         return [{"sem_seg": torch.nn.functional.one_hot(classes, 3).permute(2, 0, 1).float()}]
+
+
+class BothLevels(Brightness):
+    """As above, but merged from an image level that sees the first class alone, in two regions."""
+
+    def forward(self, batch):
+        merged = super().forward(batch)[0]["sem_seg"]
+        image_level = torch.zeros_like(merged)
+        image_level[0] = 1
+        regions = Instances(merged.shape[-2:], pred_boxes=Boxes([[0, 0, 20, 20], [40, 8, 60, 28]]))
+        regions.scores = torch.tensor([0.9, 0.25])
+        return [{"sem_seg": merged, "sem_seg_image_level": image_level, "regions": regions}]
 
 
 def counts(*shares):
@@ -38,7 +59,7 @@ def test_ranking_is_best_first_and_leaves_out_unlabelled_images(tmp_path):
     path = tmp_path / "counts.npz"
     blank = np.zeros((1, 3, 2), int)
     np.savez(path, image_ids=["a", "b", "blank", "c"], sem_seg=np.concatenate([counts(3, 8), blank, counts(8)]))
-    ids, scores = ranking(path)
+    ids, scores, _ = ranking(path)
     assert ids == ["b", "c", "a"], "equal ones keep their order"
     assert scores == pytest.approx([0.8, 0.8, 0.3])
 
@@ -61,6 +82,61 @@ def test_pictures_by_rank_with_an_index(tiny_card, nano_cfg, tmp_path, evaluatio
     assert index["checkpoint"] == "model_best.pth" and index["ranked"] == 4
     assert index["pictures"][1] == {"file": "3_a2.png", "image_id": "a2", "rank": 3, "mIoU": 50.0}
     assert np.asarray(Image.open(files[0])).shape[2] == 3
+
+
+def test_ranking_by_gain_is_the_largest_gain_first(tmp_path):
+    path, blank = tmp_path / "counts.npz", np.zeros((1, 3, 2), int)
+    after = np.concatenate([counts(3, 8), blank, counts(8)])
+    before = np.concatenate([counts(5, 2), blank, counts(8)])
+    np.savez(path, image_ids=["a", "b", "blank", "c"], sem_seg=after, sem_seg_image_level=before)
+    ranked = ranking_by_gain(path)
+    assert ranked.ids == ["b", "c", "a"]
+    assert ranked.gains == pytest.approx([0.6, 0, -0.2]) and ranked.before == pytest.approx([0.2, 0.8, 0.5])
+
+
+@pytest.mark.parametrize("levels", [{}, {"sem_seg_image_level": counts(3, 8)}])
+def test_one_level_or_no_change_has_no_ranking_by_gain(tmp_path, levels):
+    np.savez(tmp_path / "counts.npz", image_ids=["a", "b"], sem_seg=counts(3, 8), **levels)
+    assert ranking_by_gain(tmp_path / "counts.npz") is None
+
+
+@pytest.mark.parametrize(
+    "gains, number, places",
+    [
+        ([3, 2, 1, -1, -2], 4, [0, 1, 3, 4]),
+        ([3, 2, 1, -1, -2], 3, [0, 1, 4]),
+        ([3, 2, 1, -1], 4, [0, 1, 2, 3]),
+        ([3, 0, 0, -1], 4, [0, 3]),
+        ([-1, -2, -3], 2, [1, 2]),
+        ([5, 4, 3, 0], 2, [0, 1]),
+        ([3, -3], 0, []),
+        ([], 2, []),
+    ],
+)
+def test_extremes_are_the_largest_gains_and_losses(gains, number, places):
+    assert extremes(np.array(gains, float), number) == places
+
+
+def test_pictures_of_both_levels_by_gain(tiny_card, nano_cfg, tmp_path, evaluation):
+    nano_cfg.OUTPUT_DIR, nano_cfg.TEST.PICTURES = str(tmp_path), 2
+    levels = {"sem_seg": counts(2, 9, 5, 7), "sem_seg_image_level": counts(4, 9, 6, 1)}
+    np.savez(evaluation.with_name("best_per_image.npz"), image_ids=["a0", "a1", "a2", "a3"], **levels)
+    files = write_pictures(nano_cfg, BothLevels(), "tiny_train", evaluation)
+    assert [file.name for file in files] == ["1_a3.png", "4_a0.png"], "the largest gain and the largest loss"
+    index = json.loads((files[0].parent / "index.json").read_text())
+    assert index["ranked_by"] == "gain" and index["ranked"] == 4
+    first = {"file": "1_a3.png", "image_id": "a3", "rank": 1, "mIoU": 70.0, "mIoU_image_level": 10.0}
+    assert index["pictures"][0] == first
+    height, width, _ = np.asarray(Image.open(files[0])).shape
+    assert height > 3 * 280 and width > 1000, "three rows of tiles, and crops below"
+
+
+def test_regions_are_named_by_score_and_class():
+    found = Instances((9, 9), pred_boxes=Boxes([[0, 1, 2, 3]]), scores=torch.tensor([0.256]))
+    regions = named_regions(found, ["road", "pole"])
+    assert regions.boxes.tolist() == [[0, 1, 2, 3]] and regions.names == ["0.26"]
+    found.pred_classes = torch.tensor([1])
+    assert named_regions(found, ["road", "pole"]).names == ["pole 0.26"]
 
 
 def test_the_model_is_left_in_its_mode(tiny_card, nano_cfg, tmp_path, evaluation):

@@ -33,6 +33,14 @@ def test_half_precision_is_summed_in_full() -> None:
     assert segmentation_loss(logits, target, 255).item() == pytest.approx(math.log(2), rel=1e-4)
 
 
+def test_a_pixel_counts_as_much_as_its_class_weighs() -> None:
+    logits = THREE_TO_ONE.expand(1, 2, 2, 2)
+    target = torch.tensor([[[0, 1], [255, 1]]])
+    expected = (3 * math.log(4) + 2 * 0.5 * math.log(4 / 3)) / (3 + 2 * 0.5)
+    assert segmentation_loss(logits, target, 255, torch.tensor([3.0, 0.5])).item() == pytest.approx(expected)
+    assert segmentation_loss(logits, torch.full_like(target, 255), 255, torch.ones(2)).item() == 0
+
+
 def test_nothing_but_ignored_pixels_gives_zero() -> None:
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     loss = segmentation_loss(logits, torch.full((2, 8, 8), 255), 255)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nightlab.errors import InputError
 from nightlab.modeling import Segmentor
 
 from .contracts import assert_every_parameter_learns, pointwise_segmentor, shake, tiny_config
@@ -143,3 +144,16 @@ def test_memory_format_does_not_matter() -> None:
         with torch.no_grad():
             logits.append(segmentor(images).logits)
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-3, atol=1e-5)
+
+
+def test_class_weights_reach_both_losses_and_must_fit() -> None:
+    opts = ("MODEL.SEM_SEG_HEAD.DROPOUT", 0.0)
+    plain = Segmentor(tiny_config(*opts))
+    weighted = Segmentor(tiny_config(*opts, "MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", [9, 1, 1, 1, 1]))
+    shake(plain)
+    weighted.load_state_dict(plain.state_dict())
+    images, target = 255 * torch.rand(2, 3, 32, 32), torch.randint(0, 5, (2, 32, 32))
+    losses = [s.losses(s(images), target) for s in (plain.train(), weighted.train())]
+    assert all(losses[0][key] != losses[1][key] for key in ("loss_sem_seg", "loss_aux"))
+    with pytest.raises(InputError, match=r"CLASS_WEIGHTS: 2 weights for 5 classes"):
+        Segmentor(tiny_config("MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", [1, 2]))

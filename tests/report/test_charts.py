@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightlab.report.charts import MOST_POINTS, Series, bars, heat_map, line_chart, nice_ticks
+from nightlab.report.charts import MOST_POINTS, Series, bars, heat_map, line_chart, nice_ticks, paired_bars
 
 
 def polylines(html):
@@ -75,6 +75,16 @@ def test_bars_are_as_long_as_their_value_and_mark_hard_classes():
     ElementTree.fromstring(html.replace("class=hard", 'class="hard"'))
     assert "width:98.25%" in html and "width:11.50%" in html and html.count('class="tag"') == 1
     assert "&lt;pole&gt;" in html
+
+
+def test_paired_bars_show_both_values_and_the_signed_difference():
+    html = paired_bars([("road", 90, 90.02, False), ("<pole>", 10, 12.5, True), ("car", 50, 49, False)])
+    ElementTree.fromstring("<div>" + html.replace("class=hard", 'class="hard"') + "</div>")
+    widths = re.findall(r'class="(before|after)" style="width:([0-9.]+)%', html)
+    assert [float(width) for _, width in widths] == [90, 90.02, 10, 12.5, 50, 49]
+    assert [which for which, _ in widths] == ["before", "after"] * 3
+    assert re.findall(r'class="change (\w+)">([^<]+)<', html) == [("same", "0.0"), ("up", "+2.5"), ("down", "−1.0")]
+    assert html.count('class="tag"') == 1 and "&lt;pole&gt;" in html
 
 
 def cells(html):

@@ -160,6 +160,85 @@ def test_both_levels_and_several_scales(run):
     write_evaluation(run, "best_multi_scale", 0, 19, results=levels)
     html = report(run)
     assert "streets_test, best checkpoint at several scales (iteration 20), image level" in html and "44.00" in html
+    assert "at several scales (iteration 20), difference</td><td>+6.00</td>" in html
+
+
+@pytest.fixture
+def dual_run(run):
+    """A run of the region level and RDN on an image level trained before: pole gains, road loses."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["MODEL"] = {"REGION": {"ENABLED": True}, "HARDNESS": {"LABELS": "rdn"}, "NIGHTLAB": {"MAX_REGIONS": 10}}
+    config["STAGES"] = {"IMAGE_LEVEL": "before/model_best.pth", "REGION": {"MAX_ITER": 20}, "RDN": {"MAX_ITER": 10}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "metrics.json").unlink()
+    validated = {"val/sem_seg/mIoU": 50.0, "val/sem_seg/mIoU-hard": 20.0}
+    for name, losses in (("region", {"loss_sem_seg": 2.0}), ("rdn", {"loss_rpn_cls": 0.5, "loss_rpn_loc": 0.1})):
+        (run / "stages" / name).mkdir(parents=True)
+        history = [{"iteration": i, "total_loss": 2.0, "lr": 1e-3, **losses, **validated} for i in (4, 9)]
+        (run / "stages" / name / "metrics.json").write_text(lines(*history))
+    before = figures(44.0) | {"mIoU-hard": 8.5, "IoU-pole": 8.5, "IoU-road": 91.0}
+    levels = {"sem_seg": figures(50.0), "sem_seg_image_level": before}
+    matrix = {level: [[90, 10, 0], [3, 1, 0], [0, 0, 0]] for level in levels}
+    write_evaluation(run, "best", 0, 9, results=levels, confusion_matrix=matrix, per_image="best_per_image.npz")
+    return run
+
+
+def test_a_run_with_stages(dual_run):
+    html = report(dual_run)
+    assert "Not on this page" not in html
+    assert 0 < html.index("<h3>Region level<") < html.index("<h3>Detector, labelled with boxes (RDN)<")
+    assert "<h3>Image level<" not in html
+    assert "The image level was trained before: before/model_best.pth" in html
+    assert "10 of 20 iterations. Its mIoU" in html and "20</b><span>iterations of 30 in 2 stages" in html
+    assert "loss_rpn_loc" in html and html.count("mIoU on held-out images, %</b>") == 2
+    assert "region 20, rdn 10" in html and ">10</td>" in html
+
+
+def test_both_levels_side_by_side(dual_run):
+    html = report(dual_run)
+    assert "<b>+6.00</b><span>points of mIoU against the image level: 44.00 to 50.00 %" in html
+    assert "<b>+4.00</b><span>points on the hard classes: 8.50 to 12.50 %" in html
+    assert "Merging takes mIoU from 44.00 to 50.00 %: a gain of 6.00 points. On the hard classes a gain of 4.00" in html
+    assert "IoU rises for 1 of 2 classes, most for pole (+4.00), and falls for 1, most for road (−1.00)." in html
+    assert 'class="change up">+4.0<' in html and 'class="change down">−1.0<' in html
+    assert "<td>pole *</td><td>8.50</td><td>12.50</td><td>+4.00</td>" in html
+    assert "What is taken for what, merged" in html and "What is taken for what, image level" in html
+
+
+def test_the_difference_has_an_interval_where_counts_are_kept(dual_run):
+    # Of two images one gains, so that resampling gives from no gain to that of the better one.
+    before = np.array([[[5, 0, 0], [10, 0, 0], [5, 0, 0]]] * 2)
+    after = before + np.array([[[0, 0, 0]] * 3, [[5, 0, 0], [0, 0, 0], [5, 0, 0]]])
+    path = dual_run / "evaluation" / "streets_test" / "best_per_image.npz"
+    np.savez(path, image_ids=["a", "b"], sem_seg=after, sem_seg_image_level=before)
+    assert "a gain of 6.00 points (95 % interval over images: 0.00 to +50.00)." in report(dual_run)
+    np.savez(path, image_ids=["a", "b"], sem_seg=after)
+    assert "a gain of 6.00 points. On" in report(dual_run)
+    for damaged in (b"no archive", path.read_bytes()[:40]):
+        path.write_bytes(damaged)
+        assert "a gain of 6.00 points. On" in report(dual_run)
+
+
+def test_an_oracle_is_no_result(dual_run):
+    path = dual_run / "evaluation" / "streets_test" / "best.json"
+    document = json.loads(path.read_text())
+    assert "No result, but a bound" not in report(dual_run)
+    path.write_text(json.dumps(document | {"regions": "ground_truth"}))
+    assert "No result, but a bound:</b> the regions were chosen by boxes of the ground truth" in report(dual_run)
+
+
+def test_hard_classes_that_the_configuration_names(run):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["MODEL"] = {"NIGHTLAB": {"HARD_CLASSES": ["pole"]}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "Marked classes are hard: the configuration names them." in report(run)
+
+
+def test_pictures_of_gain_are_announced(run):
+    assert "From the best to the worst by the image&#x27;s mIoU." in report(run)
+    index = run / "pictures" / "streets_test" / "index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"ranked_by": "gain"}))
+    assert "from the largest gain to the largest loss" in report(run)
 
 
 def test_data_sets_in_the_order_of_the_configuration(run):
@@ -184,6 +263,8 @@ def test_data_sets_in_the_order_of_the_configuration(run):
         ("evaluation/streets_test/best.json", "7"),
         ("evaluation/streets_test/best.json", '{"results": {}}'),
         ("evaluation/streets_test/best.json", '{"results": {"sem_seg": {}}}'),
+        ("evaluation/streets_test/best.json", '{"results": {"sem_seg": {}, "sem_seg_image_level": 3}}'),
+        ("evaluation/streets_test/best.json", '{"results": {"sem_seg": {}, "sem_seg_image_level": {}}}'),
         ("evaluation/streets_test/best.json", '{"results": {"sem_seg": {}}, "classes": 3, "hard_classes": 1}'),
         (
             "evaluation/streets_test/best.json",

@@ -1,0 +1,199 @@
+"""The stages of a run in order: image level, hard classes, region level, detector (RDN, then HDM).
+
+Every stage is a training run of its own in `stages/<name>/` of the run's folder, from the best checkpoint of the one
+before it. Its checkpoints hold the whole model, so that the last one is the run's result.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+
+from nightlab.config import STAGE_SOLVER
+from nightlab.data.loader import split_records
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.trainer import NightLabTrainer, unwrap
+from nightlab.errors import InputError, enumerate_some
+from nightlab.files import written_aside
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.weights import read_state_dict
+
+logger = logging.getLogger(__name__)
+
+BEST, LAST = "model_best.pth", "model_final.pth"
+# What --stage takes, and the stages that it means.
+CHOICES = {
+    "all": ("image", "region", "rdn", "hdm"),
+    "image": ("image",),
+    "region": ("region",),
+    "hardness": ("rdn", "hdm"),
+}
+
+
+def stages_of(cfg: CfgNode) -> list[str]:
+    """The stages of a configuration, in order.
+
+    Raises:
+        InputError: a detector without a region level, or labels that do not exist.
+    """
+    labels = cfg.MODEL.HARDNESS.LABELS
+    detector = {"": [], "rdn": ["rdn"], "hdm": ["rdn", "hdm"]}
+    if labels not in detector:
+        raise InputError(f'MODEL.HARDNESS.LABELS: {labels!r} is not one of "", "rdn" and "hdm"')
+    if not cfg.MODEL.REGION.ENABLED:
+        if labels:
+            raise InputError("MODEL.HARDNESS.LABELS: a detector needs the region level; set MODEL.REGION.ENABLED True")
+        return ["image"]
+    return ["image", "region", *detector[labels]]
+
+
+def stage_folder(cfg: CfgNode, stage: str) -> str:
+    """Where a stage keeps its checkpoints; a run of the image level alone keeps them in its own folder."""
+    return cfg.OUTPUT_DIR if stages_of(cfg) == ["image"] else os.path.join(cfg.OUTPUT_DIR, "stages", stage)
+
+
+def stage_config(cfg: CfgNode, stage: str) -> CfgNode:
+    """The configuration of one stage: its folder, what it trains, and its own schedule where STAGES has one."""
+    own = cfg.clone()
+    own.defrost()
+    own.OUTPUT_DIR = stage_folder(cfg, stage)
+    own.MODEL.NIGHTLAB.STAGE = stage
+    if stage != "image":
+        own.MODEL.WEIGHTS = ""  # what the image level started from
+        schedule = cfg.STAGES[stage.upper()]
+        for key in STAGE_SOLVER:
+            if schedule[key]:
+                own.SOLVER[key] = schedule[key]
+        own.TEST.EVAL_PERIOD = schedule.EVAL_PERIOD
+    own.freeze()
+    return own
+
+
+def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> Any:
+    """Train the chosen stages of a configuration, each from the one before it, and return the model.
+
+    With `resume`, finished stages are skipped and an interrupted one goes on. Where no class is hard, the run ends as
+    image level.
+
+    Raises:
+        InputError: the configuration has none of the chosen stages, or a stage that they start from is not finished.
+    """
+    stages = stages_of(cfg)
+    chosen = [stage for stage in stages if stage in CHOICES[choice]]
+    if not chosen:
+        raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
+    model: Any = None
+    for stage in chosen:
+        start = None if stage == "image" else _result(cfg, stages[stages.index(stage) - 1])
+        hard = None
+        if start is not None:
+            hard = hard_classes(cfg, start)
+            if not any(hard):
+                logger.warning("no class is hard on the held-out images: the run ends as image level")
+                stage = stages[stages.index(stage) - 1]
+                _finish(cfg, stage)
+                return _load(build_model(cfg), cfg, _result(cfg, stage))
+        stage_cfg = stage_config(cfg, stage)
+        if (stage == "image" and cfg.STAGES.IMAGE_LEVEL) or (resume and is_finished(stage_cfg)):
+            logger.info("stage %s: finished before, skipped", stage)
+            continue
+        logger.info("stage %s (%d of %d): %s", stage, stages.index(stage) + 1, len(stages), stage_cfg.OUTPUT_DIR)
+        os.makedirs(stage_cfg.OUTPUT_DIR, exist_ok=True)
+        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume)
+    if len(stages) > 1:
+        _finish(cfg, chosen[-1])
+    return model if model is not None else _load(build_model(cfg), cfg, _result(cfg, chosen[-1]))
+
+
+def train_stage(cfg: CfgNode, *, start: str | None, hard: Sequence[bool] | None, resume: bool) -> Any:
+    """Train one stage of `stage_config` from the checkpoint `start`; returns the model."""
+    trainer = NightLabTrainer(cfg, hard=hard)
+    model: NightLab = unwrap(trainer.model)
+    if start is not None and not (resume and trainer.checkpointer.has_checkpoint()):
+        _load(model, cfg, start)
+        model.hard_class_mask.copy_(torch.as_tensor(hard))
+        if cfg.MODEL.NIGHTLAB.STAGE == "region":
+            assert model.region_level is not None
+            model.region_level.start_from(model.image_level, model.hard_class_mask)
+    trainer.resume_or_load(resume)
+    trainer.train()
+    return trainer.model
+
+
+def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
+    """For each class whether it is hard: as HARD_CLASSES names them, or as the image level's checkpoint says.
+
+    Classes without a pixel in the training set are never hard: nothing could be learned about them.
+
+    Raises:
+        InputError: HARD_CLASSES names a class that the data set does not have.
+    """
+    records, _ = split_records(cfg)
+    classes = list(records[0]["source"].classes)
+    named = list(cfg.MODEL.NIGHTLAB.HARD_CLASSES)
+    strangers = [name for name in named if name not in classes]
+    if strangers:
+        raise InputError(
+            f"MODEL.NIGHTLAB.HARD_CLASSES: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
+        )
+    state = read_state_dict(checkpoint)
+    mask = state.get("model", state)["hard_class_mask"].tolist()
+    hard = [name in named for name in classes] if named else mask
+    missing = {i for i, is_hard in enumerate(hard) if is_hard}
+    for record in records:
+        if not missing:
+            break
+        missing -= set(np.unique(record["source"].read_label(record)).tolist())
+    names = [name for i, name in enumerate(classes) if hard[i] and i not in missing]
+    logger.info("hard classes: %s", ", ".join(names) or "none")
+    if missing:
+        logger.warning("never in the training labels, so not hard: %s", ", ".join(classes[i] for i in sorted(missing)))
+    return [is_hard and i not in missing for i, is_hard in enumerate(hard)]
+
+
+def is_finished(cfg: CfgNode) -> bool:
+    """Whether a stage's last checkpoint has as many iterations as the configuration asks for."""
+    path = Path(cfg.OUTPUT_DIR, LAST)
+    return path.is_file() and read_state_dict(path).get("iteration", -1) + 1 >= cfg.SOLVER.MAX_ITER
+
+
+def _result(cfg: CfgNode, stage: str) -> str:
+    """The checkpoint that the next stage starts from: a stage's best, or its last without held-out images."""
+    if stage == "image" and cfg.STAGES.IMAGE_LEVEL:
+        return str(cfg.STAGES.IMAGE_LEVEL)
+    folder = stage_folder(cfg, stage)
+    for name in (BEST, LAST):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            return path
+    raise InputError(f"{folder}: stage {stage} has no finished checkpoint; train it first (--stage all trains all)")
+
+
+def _finish(cfg: CfgNode, stage: str) -> None:
+    """Put the model of a stage's best and last checkpoint into the run's folder, without the trainer's state."""
+    comm.synchronize()
+    if comm.is_main_process():
+        folder = Path(stage_folder(cfg, stage))
+        files = [folder / name for name in (BEST, LAST) if (folder / name).is_file()]
+        if not files:
+            files = [Path(_result(cfg, stage))]
+        for file in files:
+            state = read_state_dict(file)
+            kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
+            with written_aside(Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST)) as aside:
+                torch.save(kept, aside)
+    comm.synchronize()
+
+
+def _load(model: NightLab, cfg: CfgNode, path: str) -> NightLab:
+    """The model with the weights of an earlier stage, or of an image level trained alone."""
+    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=True)
+    checkpointer.load(path, checkpointables=[])
+    return model

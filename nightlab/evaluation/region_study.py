@@ -1,0 +1,202 @@
+"""What the detector is worth: one checkpoint, its regions taken from many sources, at every number of regions.
+
+All rows share the image level's pass and one region level; each source's regions are segmented once and merged for
+every number of regions. The image level's own answer on the same crops stands beside the oracles, which are flattered
+by selection.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
+from nightlab.evaluation.tta import NightLabWithTTA
+from nightlab.modeling import merge as merging
+from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.regions import choose, crop_and_zoom
+from nightlab.modeling.sources import SOURCES, Candidates
+
+IMAGE_LEVEL = "image level"
+# The image level itself on the crops that an oracle chose, all K classes replaced.
+CONTROL = " (image level on the crops)"
+ORACLES = ("ground_truth", "gain")
+
+
+@dataclass
+class Row:
+    """Counts of one source at one number of regions.
+
+    Attributes:
+        confusion: int64 [K, K].
+        per_image: image id to int64 [3, K], for intervals.
+        regions: regions pasted, over all images.
+        seconds: time of what comes on top of the image level, over all images.
+    """
+
+    confusion: np.ndarray
+    per_image: dict[str, np.ndarray] = field(default_factory=dict)
+    regions: int = 0
+    seconds: float = 0.0
+
+    def add(self, image_id: str, prediction: Tensor, label: np.ndarray) -> None:
+        confusion = confusion_matrix(prediction.cpu().numpy(), label, len(self.confusion))
+        self.confusion += confusion
+        self.per_image[image_id] = class_counts(confusion)
+
+
+class RegionStudy:
+    """Feed it a model and inputs with `sem_seg`; read `rows` and `report`."""
+
+    def __init__(
+        self,
+        model: NightLab,
+        classes: Sequence[str],
+        sources: Sequence[str],
+        numbers: Sequence[int],
+        scales: Sequence[float] = (),
+    ):
+        """
+        Args:
+            sources: of `REGION_SOURCES`; those that the model cannot serve raise as the model does.
+            numbers: how many regions at most, each a row.
+            scales: one more row, the image level averaged over these factors of the test size.
+        """
+        self.model = model.eval()
+        self.classes = list(classes)
+        self.sources = [source for source in sources if source != "none"]
+        self.numbers = sorted(numbers)
+        self.scales = tuple(scales)
+        self.multi_scale = NightLabWithTTA(model, scales=self.scales, flip=False) if scales else None
+        self.rows: dict[tuple[str, int], Row] = {}
+        self.images = 0
+        self.image_seconds = 0.0
+        # Score and true gain of every region that the detector proposed, for the AUC.
+        self.scores: list[float] = []
+        self.gains: list[float] = []
+
+    def row(self, source: str, number: int) -> Row:
+        size = (len(self.classes), len(self.classes))
+        return self.rows.setdefault((source, number), Row(np.zeros(size, np.int64)))
+
+    @torch.no_grad()
+    def add(self, given: dict[str, Any]) -> None:
+        """Count one input, as `TestMapper` gives it, in all rows."""
+        label, image_id = given["sem_seg"].numpy(), given["image_id"]
+        start = time.perf_counter()
+        image = self.model.image_pass(given["image"].to(self.model.device).float())
+        before = image.log_probabilities
+        self.image_seconds += time.perf_counter() - start
+        self.images += 1
+        self.row(IMAGE_LEVEL, 0).add(image_id, before.argmax(dim=0), label)
+        if self.multi_scale:
+            start = time.perf_counter()
+            average = self.multi_scale.average(given)
+            row = self.row(f"image level, scales {', '.join(f'{scale:g}' for scale in self.scales)}", 0)
+            row.seconds += time.perf_counter() - start
+            row.add(image_id, average.argmax(dim=0), label)
+        for source in self.sources:
+            start = time.perf_counter()
+            candidates = self._candidates(source, image, given)
+            found = self._best(candidates)
+            boxes, spent = found.boxes, time.perf_counter() - start
+            if source == "detector":
+                self._keep_scores(image, given, found)
+            self._count(source, image, given, boxes, spent)
+            if source in ORACLES:
+                self._count_control(source, image, given, boxes)
+
+    def _candidates(self, source: str, image: ImagePass, given: dict[str, Any]) -> Candidates:
+        view = self.model.view(image, given)._replace(max_regions=self.numbers[-1])
+        if source == "detector":
+            return self.model.detected(image)
+        if source == "gain":
+            return self.model.gain_oracle(image, view)
+        return SOURCES[source](view)
+
+    def _best(self, candidates: Candidates) -> Candidates:
+        index = choose(
+            candidates.boxes,
+            candidates.scores,
+            max_regions=self.numbers[-1],
+            nms_thresh=self.model.nms_thresh,
+            score_thresh=-1.0,
+        )
+        return Candidates(candidates.boxes[index], candidates.scores[index])
+
+    def _count(self, source: str, image: ImagePass, given: dict[str, Any], boxes: Tensor, spent: float) -> None:
+        """Merge the best 1, 2, ... of the boxes; their time is shared out by their number."""
+        start = time.perf_counter()
+        logits = self.model.region_logits([image.frame], [boxes])[0]
+        each = (time.perf_counter() - start) / max(len(boxes), 1)
+        for number in self.numbers:
+            start = time.perf_counter()
+            merged = self.model.merge(image.log_probabilities, logits[:number], boxes[:number])
+            row = self.row(source, number)
+            row.seconds += spent + each * len(boxes[:number]) + time.perf_counter() - start
+            row.regions += len(boxes[:number])
+            row.add(given["image_id"], merged.argmax(dim=0), given["sem_seg"].numpy())
+
+    def _count_control(self, source: str, image: ImagePass, given: dict[str, Any], boxes: Tensor) -> None:
+        """The same boxes, answered by the image level: what choosing by the truth gives without a region level."""
+        assert self.model.rule is not None
+        number = self.numbers[-1]
+        merged = image.log_probabilities
+        if len(boxes):
+            crops = crop_and_zoom(image.frame, boxes, self.model.rule.crop_size)
+            logits = self.model.image_level(crops).logits.float()
+            # All classes are in use, so *other* gets nothing.
+            logits = torch.cat([logits, torch.full_like(logits[:, :1], -1e4)], dim=1)
+            pasted = merging.paste(logits, boxes, image.size)
+            used = torch.ones_like(self.model.hard_class_mask)
+            merged = merging.merge(merged, pasted, used, "posterior")
+        self.row(source + CONTROL, number).add(given["image_id"], merged.argmax(dim=0), given["sem_seg"].numpy())
+
+    def _keep_scores(self, image: ImagePass, given: dict[str, Any], found: Candidates) -> None:
+        gain = self.model.gains(image, given["sem_seg"].to(self.model.device), found.boxes)
+        known = torch.isfinite(gain)
+        self.scores += found.scores[known].tolist()
+        self.gains += gain[known].tolist()
+
+    def report(self) -> dict[str, Any]:
+        """Figures of all rows, in percent, and what the detector's score says about gain."""
+        hard = self.model.hard_class_mask.cpu().numpy()
+        rows = []
+        for (source, number), row in self.rows.items():
+            figures = summarize(row.confusion, self.classes, hard)
+            rows.append(
+                {
+                    "source": source,
+                    "max_regions": number,
+                    "regions_per_image": row.regions / self.images,
+                    # What is needed on top of one pass of the image level; multi-scale testing replaces that pass.
+                    "time_over_image_level": row.seconds / self.image_seconds,
+                    **{key: figures[key] for key in ("mIoU", "mIoU-hard", "mIoU-easy")},
+                    **{key: value for key, value in figures.items() if key.startswith("IoU-") and value == value},
+                }
+            )
+        gains = np.array(self.gains)
+        return {
+            "images": self.images,
+            "hard_classes": [name for name, is_hard in zip(self.classes, hard, strict=True) if is_hard],
+            "seconds_per_image": self.image_seconds / max(self.images, 1),
+            "auc": area_under_roc(np.array(self.scores), gains > 0),
+            "share_with_gain": float((gains > 0).mean()) if len(gains) else None,
+            "mean_gain": float(gains.mean()) if len(gains) else None,
+            "rows": rows,
+        }
+
+
+def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float | None:
+    """Probability that a positive scores above a negative, ties counting half; None without one of either."""
+    number = int(positive.sum())
+    if number in (0, len(positive)):
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # of tied scores the mean
+    return float((ranks[positive].sum() - number * (number + 1) / 2) / (number * (len(positive) - number)))

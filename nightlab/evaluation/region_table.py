@@ -1,0 +1,101 @@
+"""Region studies of several seeds as one table and one plot: mean and spread by source and number of regions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from nightlab.errors import InputError
+
+Key = tuple[str, int]
+
+
+def collect(documents: Sequence[dict[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
+    """The rows of several studies by (source, most regions), in the first one's order.
+
+    Raises:
+        InputError: the studies differ in their rows, hard classes or number of images.
+    """
+    first = documents[0]
+    for document in documents[1:]:
+        for field in ("hard_classes", "images", "dataset"):
+            if document.get(field) != first.get(field):
+                raise InputError(
+                    f"studies differ in {field}: {first.get(field)} and {document.get(field)}; compare like with like"
+                )
+    rows: dict[Key, list[dict[str, Any]]] = {}
+    for document in documents:
+        for row in document["rows"]:
+            rows.setdefault((row["source"], row["max_regions"]), []).append(row)
+    short = [key for key, found in rows.items() if len(found) != len(documents)]
+    if short:
+        raise InputError(f"not every study has a row {short[0][0]}, {short[0][1]} regions; run them with equal options")
+    return rows
+
+
+def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) -> str:
+    """A Markdown table of all sources at one number of regions (the largest by default), mean ± deviation."""
+    rows = collect(documents)
+    most = number if number is not None else max(n for _, n in rows)
+    lines = []
+    for (source, n), found in rows.items():
+        if n not in (0, most):
+            continue
+        time = np.mean([row["time_over_image_level"] for row in found])
+        lines.append(
+            [
+                source,
+                f"{np.mean([row['regions_per_image'] for row in found]):.1f}",
+                *(_spread([row[key] for row in found]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")),
+                f"{time:.2f}",
+            ]
+        )
+    headers = ["regions from", "regions", "mIoU", "hard", "easy", "time on top"]
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def auc_line(documents: Sequence[dict[str, Any]]) -> str:
+    """How well the detector's score tells regions that gain from those that lose."""
+    known = [document["auc"] for document in documents if document.get("auc") is not None]
+    if not known:
+        return "The detector found no regions of both kinds, so its score has no AUC."
+    gains = [document["share_with_gain"] for document in documents if document.get("share_with_gain") is not None]
+    return (
+        f"AUC of the detector's score for true gain: {_spread(known)}; share of its regions with gain: {_spread(gains)}"
+    )
+
+
+def draw_study(documents: Sequence[dict[str, Any]], output: Path) -> None:
+    """Two plots beside each other, mIoU over the number of regions and over the time on top, as .png or .svg."""
+    rows = collect(documents)
+    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
+        figure = Figure(figsize=(9, 4), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for source in dict.fromkeys(source for source, _ in rows):
+            found = sorted((n, group) for (s, n), group in rows.items() if s == source)
+            mean = np.array([np.mean([row["mIoU"] for row in group]) for _, group in found])
+            time = [1 + np.mean([row["time_over_image_level"] for row in group]) for _, group in found]
+            number = [np.mean([row["regions_per_image"] for row in group]) for _, group in found]
+            if len(found) == 1:
+                left.axhline(mean[0], linestyle=":", color="grey", linewidth=1)
+                left.annotate(source, (0, mean[0]), fontsize=7, va="bottom")
+                right.plot(time, mean, "x", label=source)
+            else:
+                left.plot(number, mean, ".-", label=source)
+                right.plot(time, mean, ".-", label=source)
+        left.set(xlabel="regions per image", ylabel="mIoU (%)")
+        right.set(xlabel="time, image level = 1")
+        right.legend(fontsize=7)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(output, dpi=150)
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean and, of several, sample standard deviation."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}" if len(values) else "-"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"

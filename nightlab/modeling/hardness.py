@@ -1,0 +1,230 @@
+"""Finding hard regions without ground truth: detectron2's RPN as RDN or HDM; only the labels differ.
+
+RDN learns boxes around components of hard classes. HDM learns from IoU gain: boxes in which the region level did better
+than the image level are objects, boxes in which it did worse are background.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, build_backbone
+from detectron2.modeling.proposal_generator import build_proposal_generator
+from detectron2.modeling.proposal_generator.rpn import RPN
+from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nightlab.modeling.backbone import TimmBackbone
+from nightlab.modeling.layers import conv_norm_relu, resize_to
+
+FEATURE = "hardness"
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class RegionRPN(RPN):
+    """detectron2's RPN with three additions: boxes that are known to be bad, anchors of unknown worth, and classes.
+
+    Ground truth is one `Instances` per image with `gt_boxes`, `gt_positive` (bool) and, with class scores,
+    `gt_classes`. Positive boxes match anchors as in detectron2; anchors that overlap a negative box are background.
+    """
+
+    @configurable
+    def __init__(self, *, negative_iou: float = 0.5, background: bool = True, num_classes: int = 0, **kwargs: Any):
+        """
+        Args:
+            negative_iou: an anchor with this IoU or more to a negative box, and no positive one, is background.
+            background: whether anchors that match no box at all are background too (otherwise they are ignored).
+                Images without a negative box always count theirs as background.
+            num_classes: how many classes are scored per anchor, each one against everything else; 0: one score.
+        """
+        super().__init__(**kwargs)
+        self.negative_iou = negative_iou
+        self.background = background
+        self.num_classes = num_classes
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES if cfg.MODEL.HARDNESS.CLASS_SCORES else 0
+        ret = {**super().from_config(cfg, input_shape), "background": cfg.MODEL.HARDNESS.BACKGROUND}
+        if classes:
+            head = ret["head"]
+            old = head.objectness_logits
+            head.objectness_logits = nn.Conv2d(old.in_channels, old.out_channels * classes, 1)
+            nn.init.normal_(head.objectness_logits.weight, std=0.01)
+            nn.init.zeros_(head.objectness_logits.bias)
+        return {**ret, "num_classes": classes}
+
+    @torch.no_grad()
+    def label_and_sample_anchors(
+        self, anchors: list[Boxes], gt_instances: list[Instances]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """As detectron2's: per image labels (1, 0 or -1, ignored) and matched boxes, over the anchors of all levels."""
+        every = Boxes.cat(anchors)
+        labels, boxes = [], []
+        for instances in gt_instances:
+            label, box, _ = self._match(every, instances)
+            labels.append(self._subsample_labels(label))
+            boxes.append(box)
+        return labels, boxes
+
+    def _match(self, anchors: Boxes, instances: Instances) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels, matched boxes `[A, 4]` and matched classes of all anchors, before sampling."""
+        positive = instances[instances.gt_positive]
+        quality = pairwise_iou(positive.gt_boxes, anchors)
+        # detectron2's low-quality matches would turn every anchor positive for a box that meets none.
+        met = quality.amax(dim=1) > 0 if quality.numel() else quality.new_zeros(len(positive), dtype=torch.bool)
+        positive, quality = positive[met], quality[met]
+        index, label = self.anchor_matcher(quality)
+        negative = instances.gt_boxes[~instances.gt_positive]
+        if len(negative):
+            near = pairwise_iou(negative, anchors).amax(dim=0) >= self.negative_iou
+            label[(label != 1) & near] = 0
+            if not self.background:
+                label[(label == 0) & ~near] = -1
+        if len(positive) == 0:
+            return label, torch.zeros_like(anchors.tensor), index
+        classes = positive.gt_classes[index] if positive.has("gt_classes") else torch.zeros_like(index)
+        return label, positive.gt_boxes.tensor[index], classes
+
+    def forward(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """As detectron2's; with class scores, proposals also have `pred_classes`."""
+        if not self.num_classes:
+            return super().forward(images, features, gt_instances)
+        inputs = [features[name] for name in self.in_features]
+        anchors = self.anchor_generator(inputs)
+        scores, deltas = self.rpn_head(inputs)
+        flat_deltas = [d.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for d in deltas]
+        # [N, A * K, H, W] -> [N, H * W * A, K]
+        by_class = [s.unflatten(1, (-1, self.num_classes)).permute(0, 3, 4, 1, 2).flatten(1, 3) for s in scores]
+        losses = {}
+        if self.training:
+            assert gt_instances is not None, "RegionRPN needs gt_instances in training"
+            losses = self._class_losses(anchors, by_class, flat_deltas, gt_instances)
+        proposals = []
+        for c in range(self.num_classes):
+            of_class = self.predict_proposals(anchors, [s[..., c] for s in by_class], flat_deltas, images.image_sizes)
+            for instances in of_class:
+                instances.pred_classes = torch.full_like(instances.objectness_logits, c, dtype=torch.int64)
+            proposals.append(of_class)
+        return [self._best(Instances.cat(list(parts))) for parts in zip(*proposals, strict=True)], losses
+
+    def _best(self, proposals: Instances) -> Instances:
+        """Of the proposals for all classes as many as detectron2 keeps, the best first."""
+        order = proposals.objectness_logits.sort(descending=True, stable=True).indices
+        return proposals[order[: self.post_nms_topk[self.training]]]
+
+    def _class_losses(
+        self, anchors: list[Boxes], scores: list[Tensor], deltas: list[Tensor], gt_instances: list[Instances]
+    ) -> dict[str, Tensor]:
+        """detectron2's losses, the objectness of an anchor being one score per class."""
+        every = Boxes.cat(anchors)
+        matches = [self._match(every, instances) for instances in gt_instances]
+        labels = [self._subsample_labels(label) for label, _, _ in matches]
+        losses = self.losses(anchors, [s.amax(dim=-1) for s in scores], labels, deltas, [box for _, box, _ in matches])
+        label, classes = torch.stack(labels), torch.stack([c for _, _, c in matches])
+        target = F.one_hot(classes, self.num_classes) * (label == 1)[..., None]
+        loss = F.binary_cross_entropy_with_logits(torch.cat(scores, 1), target.float(), reduction="none")
+        total = (loss.sum(-1) * (label >= 0)).sum() / (self.batch_size_per_image * len(labels))
+        return {**losses, "loss_rpn_cls": total * self.loss_weight.get("loss_rpn_cls", 1.0)}
+
+
+class HardnessNeck(nn.Module):
+    """Backbone features, and the image level's posterior where it is shared, to one map `[B, C, H/s, W/s]`."""
+
+    def __init__(self, shapes: dict[str, ShapeSpec], in_features: Sequence[str], *, channels: int, prior: int):
+        """
+        Args:
+            in_features: names of the features that are read; all are brought to the stride of the middle one.
+            prior: classes of the posterior that is read beside them, with its entropy; 0: none.
+        """
+        super().__init__()
+        self.in_features = tuple(in_features)
+        middle = self.in_features[len(self.in_features) // 2]
+        self.shape = ShapeSpec(channels=channels, stride=shapes[middle].stride)
+        self.middle = middle
+        self.prior = prior
+        self.laterals = nn.ModuleList(
+            conv_norm_relu(int(shapes[name].channels or 0), channels, norm="GN") for name in self.in_features
+        )
+        mixed = channels * len(self.in_features) + (prior + 1 if prior else 0)
+        self.mix = nn.Sequential(
+            conv_norm_relu(mixed, channels, 3, norm="GN"), conv_norm_relu(channels, channels, 3, norm="GN")
+        )
+
+    def forward(self, features: dict[str, Tensor], logits: Tensor | None) -> Tensor:
+        height, width = features[self.middle].shape[-2:]
+        parts = [
+            _to_size(lateral(features[name]), (height, width))
+            for lateral, name in zip(self.laterals, self.in_features, strict=True)
+        ]
+        if self.prior:
+            assert logits is not None
+            posterior = logits.float().softmax(dim=1)
+            entropy = torch.special.entr(posterior).sum(dim=1, keepdim=True)
+            parts.append(_to_size(torch.cat([posterior, entropy], dim=1), (height, width)))
+        return self.mix(torch.cat(parts, dim=1))
+
+
+class HardnessDetector(nn.Module):
+    """Seen images to at most `POST_NMS_TOPK` scored boxes in their pixels, from shared or from own features."""
+
+    @configurable
+    def __init__(self, *, backbone: nn.Module | None, neck: HardnessNeck, rpn: RegionRPN):
+        """`backbone`: the detector's own, on the image itself (the paper's); None reads the image level's features."""
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.rpn = rpn
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, image_shapes: dict[str, ShapeSpec]) -> dict[str, Any]:
+        hardness = cfg.MODEL.HARDNESS
+        own = hardness.FEATURES == "own"
+        backbone = None
+        if own:
+            own_cfg = cfg.clone()
+            own_cfg.defrost()
+            own_cfg.MODEL.TIMM = hardness.TIMM
+            backbone = build_backbone(own_cfg, ShapeSpec(channels=3))
+            if isinstance(backbone, TimmBackbone):  # DistributedDataParallel waits for the gradient of all that learns
+                for name, norm in zip(backbone.output_shape(), backbone.norms, strict=True):
+                    norm.requires_grad_(name in hardness.IN_FEATURES)
+        shapes = backbone.output_shape() if backbone else image_shapes
+        prior = 0 if own else cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        neck = HardnessNeck(shapes, hardness.IN_FEATURES, channels=hardness.CONVS_DIM, prior=prior)
+        rpn_cfg = cfg.clone()
+        rpn_cfg.defrost()
+        rpn_cfg.MODEL.RPN.IN_FEATURES = [FEATURE]
+        return {"backbone": backbone, "neck": neck, "rpn": build_proposal_generator(rpn_cfg, {FEATURE: neck.shape})}
+
+    def forward(
+        self,
+        image: Tensor,
+        features: dict[str, Tensor],
+        logits: Tensor,
+        size: tuple[int, int],
+        ground_truth: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Proposals (`proposal_boxes`, `objectness_logits`) of a batch, and the losses in training.
+
+        Args:
+            image: the normalised, padded images `[B, 3, H', W']`.
+            features, logits: what the image level made of them; no gradient goes back.
+            size: (height, width) of the images without padding.
+        """
+        if self.backbone is not None:
+            features, prior = self.backbone(image), None
+        else:
+            features, prior = {name: x.detach() for name, x in features.items()}, logits.detach()
+        images = ImageList(image, [size] * len(image))
+        return self.rpn(images, {FEATURE: self.neck(features, prior)}, ground_truth)
+
+
+def _to_size(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Averages where a map shrinks, so that nothing is skipped; bilinear where it grows."""
+    return F.adaptive_avg_pool2d(x, size) if x.shape[-2] > size[0] else resize_to(x, size)

@@ -1,0 +1,144 @@
+"""What the detector learns from: hard regions for RDN, IoU gain for HDM.
+
+HDM's labels are made while it trains: the frozen levels segment candidates, and their gain decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import get_event_storage
+from torch import Tensor
+
+from nightlab.modeling import merge as merging
+from nightlab.modeling.gain import iou_gain
+from nightlab.modeling.hardness import HardnessDetector
+from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.layers import resize_to
+from nightlab.modeling.regions import choose, crop_and_zoom, crop_labels
+from nightlab.modeling.sources import View, components, jittered, random
+
+if TYPE_CHECKING:
+    from nightlab.modeling.nightlab import NightLab
+
+# Candidates of one kind that overlap more than this are one.
+_CANDIDATE_NMS = 0.7
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How the detector's labels are made.
+
+    Attributes:
+        boxes: RDN learns "region" boxes (context and aspect included) or "component" boxes (tight).
+        boxes_from: of the "ground_truth" or of the image level's "prediction".
+        contexts: in which contexts hard regions are among HDM's candidates.
+        candidates: how many regions of an image are segmented to learn their gain.
+        margin: gains and losses of mIoU (0...1) up to this size count as neither.
+    """
+
+    boxes: str = "region"
+    boxes_from: str = "ground_truth"
+    contexts: tuple[float, ...] = (1.5, 2.5, 4.0)
+    candidates: int = 24
+    margin: float = 0.0
+
+
+def losses(model: NightLab, detector: HardnessDetector, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """The detector's losses, averaged over the images (which may differ in size and go through one by one)."""
+    every: list[dict[str, Tensor]] = []
+    for given in batched_inputs:
+        with torch.no_grad():
+            image = model.image_pass(given["image"].to(model.device, non_blocking=True).float())
+            truth = ground_truth(model, image, given)
+        output = image.output
+        every.append(detector(output.image, output.features, output.logits, image.seen, [truth])[1])
+    return {key: torch.stack([x[key] for x in every]).mean() for key in every[0]}
+
+
+def ground_truth(model: NightLab, image: ImagePass, given: dict[str, Any]) -> Instances:
+    """What the detector should find in one image, as boxes in pixels of the seen image (see `RegionRPN`)."""
+    view, device = model.view(image, given), image.frame.device
+    if model.stage == "hdm":
+        view = view._replace(key=view.key + get_event_storage().iter)  # other random boxes in every iteration
+        boxes, positive = gain_labels(model, image, view, given["hard_boxes"].to(device))
+        classes = main_class(view, boxes)
+    else:
+        if model.labels.boxes_from == "prediction":
+            tight, found = map(torch.from_numpy, components(view, image.log_probabilities.argmax(dim=0)))
+        else:
+            tight, found = given["hard_boxes"], given["hard_classes"]
+        boxes, classes = tight.to(device), found.to(device)
+        if model.labels.boxes == "region":
+            boxes, source = view.rule.regions(boxes, view.frame)
+            classes = classes[source]
+        positive = torch.ones(len(boxes), dtype=torch.bool, device=device)
+    return Instances(image.seen, gt_boxes=Boxes(boxes * image.seen_per_frame), gt_positive=positive, gt_classes=classes)
+
+
+def gain_labels(model: NightLab, image: ImagePass, view: View, hard_boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Regions worth looking at and regions that are not (bool), after NMS by the size of their gain."""
+    boxes = candidates(model, image, view, hard_boxes)
+    gain = gains(model, image, view.label, boxes)
+    known = torch.isfinite(gain)
+    boxes, gain = boxes[known], gain[known].float()
+    if len(gain):
+        storage = get_event_storage()
+        storage.put_scalar("hdm/mean_gain", gain.mean())
+        storage.put_scalar("hdm/share_with_gain", (gain > 0).float().mean())
+    least = max(model.labels.margin, 1e-6)
+    better, worse = (
+        choose(boxes, side, max_regions=len(boxes), nms_thresh=_CANDIDATE_NMS, score_thresh=least)
+        for side in (gain, -gain)
+    )
+    index = torch.cat([better, worse])
+    return boxes[index], torch.arange(len(index), device=boxes.device) < len(better)
+
+
+def candidates(model: NightLab, image: ImagePass, view: View, hard_boxes: Tensor | None) -> Tensor:
+    """Regions whose gain is worth knowing `[N, 4]`: of `candidates` a third each are hard regions (tight `hard_boxes`,
+    or those of the label map) in several contexts, the detector's own, and random ones."""
+    limit = model.labels.candidates
+    if hard_boxes is None:
+        assert view.label is not None
+        hard_boxes = torch.from_numpy(components(view, view.label)[0]).to(image.frame.device)
+    parts = [jittered(hard_boxes, view.rule, view.frame, model.labels.contexts)]
+    # Any of them, not the uppermost: the order is another one in every iteration of training.
+    order = torch.randperm(len(parts[0]), generator=torch.Generator().manual_seed(view.key))[: limit // 3]
+    parts[0] = parts[0][order.to(image.frame.device)]
+    if model.detector is not None:
+        training = model.detector.training
+        model.detector.eval()
+        detected = model.detected(image)
+        model.detector.train(training)
+        kept = choose(detected.boxes, detected.scores, max_regions=limit // 3, nms_thresh=_CANDIDATE_NMS)
+        parts.append(detected.boxes[kept])
+    parts.append(random(view).boxes)
+    return torch.cat(parts)[:limit]
+
+
+@torch.no_grad()
+def gains(model: NightLab, image: ImagePass, label: Tensor | None, boxes: Tensor) -> Tensor:
+    """IoU gain `[N]` of regions `[N, 4]` of one frame, against its label map `[H, W]`; NaN where all is ignored."""
+    assert label is not None and model.region_level is not None and model.rule is not None
+    # At half of the crop's size a crop has about as many pixels as the frame has there.
+    height, width = model.rule.crop_size
+    grid = (max(height // 2, 1), max(width // 2, 1))
+    region = resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
+    before = crop_and_zoom(image.log_probabilities, boxes, grid)
+    merged = merging.fuse(before, region, model.region_level.used)
+    classes = len(model.hard_class_mask)
+    if model.merge_rule == "replace":
+        merged = torch.where(region.argmax(dim=1, keepdim=True) < classes, merged, before)
+    return iou_gain(before.argmax(dim=1), merged.argmax(dim=1), crop_labels(label, boxes, grid), classes)
+
+
+def main_class(view: View, boxes: Tensor) -> Tensor:
+    """The hard class with most pixels of the ground truth in each box (0 where there is none)."""
+    assert view.label is not None
+    label = crop_labels(view.label, boxes, (32, 32)).flatten(1)
+    counts = torch.stack([(label == c).sum(dim=1) for c in range(len(view.hard))], dim=1)
+    return (counts * view.hard).argmax(dim=1)

@@ -1,0 +1,68 @@
+"""The report's last section: settings, versions, commands that make it again, and the whole configuration."""
+
+import shlex
+from html import escape
+
+from nightlab.report.run_files import RunFiles
+from nightlab.report.text import as_text, fold, soft
+
+FACTS = {
+    "trained on": "DATASETS.TRAIN",
+    "checkpoint chosen on": "DATASETS.VAL",
+    "tested on": "DATASETS.TEST",
+    "backbone": "MODEL.TIMM.NAME",
+    "start weights of the backbone": "MODEL.TIMM.WEIGHTS",
+    "start weights of the model": "MODEL.WEIGHTS",
+    "images per step": "SOLVER.IMS_PER_BATCH",
+    "steps": "SOLVER.MAX_ITER",
+    "learning rate": "SOLVER.BASE_LR",
+    "crop (height, width)": "INPUT.CROP_SIZE",
+    "seed": "SEED",
+}
+# Further ones of a run with a region level.
+DUAL_FACTS = {
+    "image level trained before": "STAGES.IMAGE_LEVEL",
+    "hard classes, named": "MODEL.NIGHTLAB.HARD_CLASSES",
+    "hard below an IoU of": "MODEL.NIGHTLAB.HARD_IOU",
+    "region crop (height, width)": "MODEL.REGION.CROP_SIZE",
+    "region zoom (least, most)": "MODEL.REGION.ZOOM_RANGE",
+    "context around boxes": "MODEL.REGION.CONTEXT",
+    "classes of the region level": "MODEL.REGION.CLASSES",
+    "labels of the detector": "MODEL.HARDNESS.LABELS",
+    "features of the detector": "MODEL.HARDNESS.FEATURES",
+    "regions at test from": "MODEL.NIGHTLAB.REGIONS",
+    "regions of an image, at most": "MODEL.NIGHTLAB.MAX_REGIONS",
+    "rule of merging": "MODEL.NIGHTLAB.MERGE",
+}
+
+
+def origin(run: RunFiles) -> str:
+    """The section, from what is recorded."""
+    facts = {name: as_text(run.setting(key)) for name, key in FACTS.items()}
+    share = run.setting("DATASETS.VAL_FRACTION")
+    if run.config and not facts["checkpoint chosen on"] and share:
+        facts["checkpoint chosen on"] = f"{100 * share:g} % of the training images, held out"
+    if run.is_dual:
+        facts["steps"] = ", ".join(f"{stage} {run.planned_iterations(stage)}" for stage in run.planned_stages())
+        facts |= {name: as_text(run.setting(key)) for name, key in DUAL_FACTS.items()}
+        if facts["hard classes, named"]:
+            del facts["hard below an IoU of"]
+    facts |= run.environment
+    rows = "".join(f'<tr><th scope="row">{escape(n)}</th><td>{escape(v)}</td></tr>' for n, v in facts.items() if v)
+    commands = escape("\n".join(_commands(run)))
+    parts = ["<h2>How it was made</h2>"]
+    parts.append(f'<table class="facts">{rows}</table>' if rows else soft("Nothing about it was recorded."))
+    parts.append(f"<h3>Make this page again, and its figures</h3><pre>{commands}</pre>")
+    if run.config_text:
+        parts.append(fold("The whole configuration", f"<pre>{escape(run.config_text)}</pre>"))
+    return "".join(parts)
+
+
+def _commands(run: RunFiles) -> list[str]:
+    commands = [f"python tools/report.py {shlex.quote(str(run.folder))}"]
+    weights = [run.folder / name for name in ("model_best.pth", "model_final.pth") if (run.folder / name).is_file()]
+    if weights and run.config:
+        config, checkpoint = shlex.quote(str(run.folder / "config.yaml")), shlex.quote(str(weights[0]))
+        train_net = "python projects/NightLab/train_net.py"
+        commands.append(f"{train_net} --config-file {config} --eval-only MODEL.WEIGHTS {checkpoint}")
+    return commands

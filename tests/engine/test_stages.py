@@ -1,0 +1,149 @@
+"""All stages in one command: order, hand-over, resuming, and what happens where there is nothing hard."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nightlab.config import load_config
+from nightlab.engine.run import run, setup
+from nightlab.engine.stages import hard_classes, stage_config, stages_of
+from nightlab.errors import InputError
+
+from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
+
+DUAL = """
+_BASE_: "{base}"
+MODEL:
+  NIGHTLAB: {{HARD_CLASSES: ["dark", "grey"], MAX_REGIONS: 3}}
+  REGION: {{ENABLED: True, CROP_SIZE: [32, 32], MIN_AREA: 4}}
+  HARDNESS: {{LABELS: hdm, CONVS_DIM: 32, CANDIDATES: 9}}
+  ANCHOR_GENERATOR: {{SIZES: [[32]]}}
+STAGES:
+  REGION: {{MAX_ITER: 2}}
+  RDN: {{MAX_ITER: 2}}
+  HDM: {{MAX_ITER: 3}}
+"""
+
+
+@pytest.fixture
+def dual(config, tmp_path):  # noqa: F811
+    path = tmp_path / "dual.yaml"
+    path.write_text(DUAL.format(base=config))
+    return path
+
+
+def changed(first, second):
+    """Top-level parts in which two state dicts differ."""
+    return {key.split(".")[0] for key in first if not torch.equal(first[key], second[key])}
+
+
+def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path):
+    out = tmp_path / "out"
+    results = run(arguments(dual))
+    assert set(results["last"]["tiny_test"]) == {"sem_seg", "sem_seg_image_level"}
+    stages = {name: weights(out / "stages" / name / "model_final.pth") for name in ("image", "region", "rdn", "hdm")}
+    best = weights(out / "stages" / "image" / "model_best.pth")
+    assert changed(best, stages["region"]) <= {"region_level", "hard_class_mask"}
+    assert changed(stages["rdn"], stages["hdm"]) == {"detector"}
+    final = torch.load(out / "model_final.pth", weights_only=True)
+    assert set(final) == {"model", "iteration"} and not changed(final["model"], stages["hdm"])
+    assert final["model"]["hard_class_mask"].tolist() == [True, True, False]
+    assert (out / "report.html").is_file()
+
+    # The last file needs no further argument.
+    alone = run(arguments(dual, "MODEL.WEIGHTS", str(out / "model_final.pth"), eval_only=True))
+    figures = alone["tiny_test"]["sem_seg"]
+    assert figures == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
+    document = json.loads((out / "evaluation" / "tiny_test" / "eval.json").read_text())
+    assert set(document["results"]) == {"sem_seg", "sem_seg_image_level"}
+
+    # Interrupted in the last stage: finished stages are skipped, the last one goes on to the same weights.
+    folder = out / "stages" / "hdm"
+    for file in ("model_final.pth", "model_best.pth"):
+        (folder / file).unlink()
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    untouched = (out / "stages" / "region" / "model_final.pth").stat().st_mtime_ns
+    run(arguments(dual, resume=True))
+    assert (out / "log.txt").read_text().count("finished before, skipped") == 3
+    assert (out / "stages" / "region" / "model_final.pth").stat().st_mtime_ns == untouched
+    assert not changed(weights(folder / "model_final.pth"), stages["hdm"])
+
+
+def test_single_stages_hand_over(dual, tmp_path):
+    with pytest.raises(InputError, match="stage image has no finished checkpoint"):
+        run(arguments(dual, stage="region"))
+    run(arguments(dual, stage="image"))
+    run(arguments(dual, stage="region"))
+    assert not (tmp_path / "out" / "stages" / "rdn").exists()
+    # A finished image level serves other runs.
+    other = tmp_path / "other"
+    image_level = tmp_path / "out" / "stages" / "image" / "model_best.pth"
+    run(arguments(dual, "OUTPUT_DIR", str(other), "STAGES.IMAGE_LEVEL", str(image_level)))
+    assert not (other / "stages" / "image").exists() and (other / "model_final.pth").is_file()
+
+
+def test_the_checkpoint_of_an_image_level_alone_starts_the_others(dual, config, tmp_path):  # noqa: F811
+    run(arguments(config, "OUTPUT_DIR", str(tmp_path / "alone")))
+    start = tmp_path / "alone" / "model_final.pth"
+    run(arguments(dual, "STAGES.IMAGE_LEVEL", str(start), stage="region"))
+    before, after = weights(start), weights(tmp_path / "out" / "model_final.pth")
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("image_level."))
+
+
+def test_nothing_hard_ends_as_image_level(dual, tmp_path, caplog):
+    with caplog.at_level("WARNING", "nightlab"):
+        results = run(
+            arguments(
+                dual, "MODEL.NIGHTLAB.HARD_CLASSES", "[]", "MODEL.NIGHTLAB.HARD_IOU", "0.0", "SOLVER.MAX_ITER", "2"
+            )
+        )
+    assert "no class is hard" in caplog.text
+    figures = results["last"]["tiny_test"]
+    assert figures["sem_seg"] == pytest.approx(figures["sem_seg_image_level"], nan_ok=True)
+    assert not (tmp_path / "out" / "stages" / "region").exists()
+
+
+def test_hard_classes_are_named_and_trainable(dual, tmp_path, tiny_root, caplog):
+    run(arguments(dual, stage="image"))
+    checkpoint = str(tmp_path / "out" / "stages" / "image" / "model_best.pth")
+    with pytest.raises(InputError, match="blue not among the classes dark, grey, bright"):
+        run(arguments(dual, "MODEL.NIGHTLAB.HARD_CLASSES", "['blue']", stage="region"))
+    for path in (tiny_root / "labels").glob("a*.png"):
+        label = np.array(Image.open(path))
+        Image.fromarray(np.where(label == 1, 2, label).astype(np.uint8)).save(path)
+    with caplog.at_level("WARNING", "nightlab"):
+        assert hard_classes(setup(arguments(dual)), checkpoint) == [True, False, False]
+    assert "never in the training labels, so not hard: grey" in caplog.text
+
+
+def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
+    run(arguments(dual, "MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.REGIONS", "grid"))
+    final = str(tmp_path / "out" / "model_final.pth")
+    opts = ("MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.HARD_CLASSES", "['bright']", "MODEL.WEIGHTS", final)
+    with pytest.raises(InputError, match=r"trained for dark, grey, and MODEL\.NIGHTLAB\.HARD_CLASSES names bright"):
+        run(arguments(dual, *opts, eval_only=True))
+
+
+@pytest.mark.parametrize(
+    "opts, message",
+    [
+        (("MODEL.HARDNESS.LABELS", "hmd"), "LABELS: 'hmd'"),
+        (("MODEL.REGION.ENABLED", "False"), "needs the region level"),
+        (("DATASETS.VAL", "()", "DATASETS.VAL_FRACTION", "0.0"), "HDM learns gain on held-out images"),
+    ],
+)
+def test_settings_that_cannot_work(dual, opts, message):
+    with pytest.raises(InputError, match=message):
+        run(arguments(dual, *opts))
+
+
+def test_every_stage_has_its_schedule(dual):
+    cfg = load_config(dual, ["STAGES.HDM.BASE_LR", "0.5", "MODEL.WEIGHTS", "start.pth"])
+    assert stages_of(cfg) == ["image", "region", "rdn", "hdm"]
+    region, hdm = stage_config(cfg, "region"), stage_config(cfg, "hdm")
+    assert (region.SOLVER.MAX_ITER, hdm.SOLVER.MAX_ITER) == (2, 3)
+    assert (region.SOLVER.BASE_LR, hdm.SOLVER.BASE_LR) == (0.001, 0.5)
+    assert stage_config(cfg, "image").MODEL.WEIGHTS == "start.pth" and region.MODEL.WEIGHTS == ""

@@ -1,0 +1,208 @@
+"""NightLab with both levels: what merging changes, what the detector learns from, and one complete checkpoint."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.errors import InputError
+from nightlab.evaluation.tta import NightLabWithTTA
+from nightlab.modeling.labelling import ground_truth
+from nightlab.modeling.nightlab import REGION_SOURCES
+
+from .contracts import shake, tiny_config
+
+DUAL = (
+    *("MODEL.REGION.ENABLED", "True", "MODEL.HARDNESS.LABELS", "hdm", "MODEL.REGION.CROP_SIZE", "[32, 32]"),
+    *("MODEL.HARDNESS.CONVS_DIM", "32", "MODEL.HARDNESS.CANDIDATES", "9", "MODEL.ANCHOR_GENERATOR.SIZES", "[[16]]"),
+    *("MODEL.NIGHTLAB.MAX_REGIONS", "4", "MODEL.REGION.MIN_AREA", "4", "MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL", "True"),
+)
+
+
+def dual_level(*opts, hard=(1, 3)):
+    """A lively model of both levels with five classes, of which two are hard."""
+    torch.manual_seed(0)
+    model = build_model(tiny_config(*DUAL, *opts)).eval()
+    shake(model)
+    with torch.no_grad():
+        for segmentor in (model.image_level, model.region_level.segmentor):
+            nn.init.normal_(segmentor.decode_head.classifier.weight)
+    model.hard_class_mask[list(hard)] = True
+    model.region_level.used.copy_(model.hard_class_mask)
+    if model.region_level.all_classes:
+        model.region_level.used.fill_(True)
+    return model
+
+
+def given(rows=45, columns=60, seed=0, **more):
+    random = np.random.default_rng(seed)
+    label = np.kron(random.integers(0, 5, (rows // 8 + 1, columns // 8 + 1)), np.ones((8, 8), int))[:rows, :columns]
+    return {
+        "image": torch.from_numpy(random.integers(0, 256, (3, rows, columns), dtype=np.uint8)),
+        "sem_seg": torch.from_numpy(label),
+        "image_id": f"image {seed}",
+        **more,
+    }
+
+
+@torch.no_grad()
+def predict(model, *records):
+    return model(list(records))
+
+
+@pytest.mark.parametrize("source", REGION_SOURCES)
+def test_regions_change_what_they_cover_and_nothing_else(source):
+    model = dual_level("MODEL.NIGHTLAB.REGIONS", source)
+    (output,) = predict(model, given())
+    before, after, regions = output["sem_seg_image_level"], output["sem_seg"], output["regions"]
+    assert after.shape == before.shape == (5, 45, 60) and len(regions) <= 4
+    torch.testing.assert_close(after.exp().sum(0), torch.ones(45, 60), rtol=1e-4, atol=1e-4)
+    covered = torch.zeros(45, 60, dtype=torch.bool)
+    for x0, y0, x1, y1 in regions.pred_boxes.tensor.tolist():
+        covered[max(round(y0), 0) : round(y1), max(round(x0), 0) : round(x1)] = True
+    assert torch.equal(after[:, ~covered], before[:, ~covered])
+    assert (source == "none") == (len(regions) == 0) or source == "gain"
+    assert len(regions) == 0 or not torch.equal(after, before)
+    assert (regions.scores[:-1] >= regions.scores[1:]).all()
+
+
+def test_no_hard_class_means_the_image_level():
+    model = dual_level(hard=())
+    (output,) = predict(model, given())
+    assert torch.equal(output["sem_seg"], output["sem_seg_image_level"]) and len(output["regions"]) == 0
+
+
+def test_a_threshold_above_all_scores_means_the_image_level():
+    (output,) = predict(dual_level("MODEL.NIGHTLAB.SCORE_THRESH", "1.1"), given())
+    assert torch.equal(output["sem_seg"], output["sem_seg_image_level"]) and len(output["regions"]) == 0
+
+
+def test_images_of_a_batch_do_not_touch_each_other():
+    model = dual_level()
+    records = [given(45, 60, 1), given(64, 50, 2)]
+    together = predict(model, *records)
+    for record, output in zip(records, together, strict=True):
+        (alone,) = predict(model, record)
+        torch.testing.assert_close(output["regions"].pred_boxes.tensor, alone["regions"].pred_boxes.tensor)
+        torch.testing.assert_close(output["sem_seg"], alone["sem_seg"], rtol=1e-4, atol=1e-4)
+
+
+def test_boxes_are_given_in_pixels_of_the_output():
+    model = dual_level("MODEL.NIGHTLAB.REGIONS", "grid")
+    (plain,), (doubled,) = predict(model, given()), predict(model, given(height=90, width=120))
+    torch.testing.assert_close(doubled["regions"].pred_boxes.tensor, 2 * plain["regions"].pred_boxes.tensor)
+    assert doubled["sem_seg"].shape == (5, 90, 120) and doubled["regions"].image_size == (90, 120)
+
+
+def test_the_image_level_may_see_another_size_than_the_regions():
+    model = dual_level("INPUT.IMAGE_SIZE", "[90, 120]", "MODEL.NIGHTLAB.REGIONS", "detector")
+    (output,) = predict(model, given())
+    boxes = output["regions"].pred_boxes.tensor
+    assert len(boxes) and (boxes >= -1e-3).all() and (boxes[:, 2] <= 60.001).all() and (boxes[:, 3] <= 45.001).all()
+
+
+def test_all_classes_and_replacement():
+    model = dual_level("MODEL.REGION.CLASSES", "all", "MODEL.NIGHTLAB.MERGE", "replace")
+    (output,) = predict(model, given())
+    assert torch.isfinite(output["sem_seg"]).all()
+    assert not torch.equal(output["sem_seg"], output["sem_seg_image_level"])
+
+
+@pytest.mark.parametrize("stage, part", [("region", "region_level"), ("rdn", "detector"), ("hdm", "detector")])
+def test_a_stage_trains_its_part_alone(stage, part):
+    model = dual_level("MODEL.NIGHTLAB.STAGE", stage).train()
+    records = [given(64, 64, seed, **hard_boxes()) for seed in (1, 2)]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with EventStorage():
+        loss = sum(model(records).values())
+        assert torch.isfinite(loss)
+        loss.backward()
+    torch.optim.SGD([p for p in model.parameters() if p.grad is not None], 0.1).step()
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {part}
+    trained = dict(getattr(model, part).named_parameters())
+    without = [name for name, p in trained.items() if p.grad is None]
+    assert not without, "DistributedDataParallel waits for every parameter's gradient"
+
+
+def hard_boxes():
+    return {"hard_boxes": torch.tensor([[8.0, 8, 24, 24], [40, 0, 48, 60]]), "hard_classes": torch.tensor([1, 3])}
+
+
+@pytest.mark.parametrize("stage", ["rdn", "hdm"])
+def test_images_without_hard_regions_train_too(stage):
+    nothing = {"hard_boxes": torch.zeros(0, 4), "hard_classes": torch.zeros(0, dtype=torch.int64)}
+    model = dual_level("MODEL.NIGHTLAB.STAGE", stage).train()
+    record = {**given(64, 64), **nothing, "sem_seg": torch.full((64, 64), 255)}
+    with EventStorage():
+        losses = model([record])
+    assert set(losses) == {"loss_rpn_cls", "loss_rpn_loc"} and all(torch.isfinite(x) for x in losses.values())
+
+
+@pytest.mark.parametrize("opts", [("MODEL.HARDNESS.BOXES_FROM", "prediction"), ("MODEL.HARDNESS.BOXES", "component")])
+def test_rdns_boxes_are_selectable(opts):
+    model = dual_level("MODEL.NIGHTLAB.STAGE", "rdn", *opts).train()
+    with EventStorage():
+        assert torch.isfinite(sum(model([given(64, 64, **hard_boxes())]).values()))
+    predict(model.eval(), given(64, 64))
+
+
+def test_gain_of_a_region_by_its_definition():
+    model = dual_level()
+    record = given(64, 64)
+    image = model.image_pass(record["image"].float())
+    boxes = torch.tensor([[8.0, 8, 24, 24], [30, 30, 46, 46]])  # zoom 2: half of the crop's size is the frame's own
+    gains = model.gains(image, record["sem_seg"], boxes)
+    logits = model.region_logits([image.frame], [boxes])[0]
+    for box, gain, region in zip(boxes, gains, logits, strict=True):
+        merged = model.merge(image.log_probabilities, region[None], box[None])
+        x0, y0, x1, y1 = box.int().tolist()
+        window = (slice(y0, y1), slice(x0, x1))
+        expected = miou(merged, record, window) - miou(image.log_probabilities, record, window)
+        assert gain == pytest.approx(expected, abs=0.06), "pasting resamples once more"
+
+
+def miou(log_probabilities, record, window):
+    prediction, label = log_probabilities.argmax(0)[window], record["sem_seg"][window]
+    ious = [((prediction == c) & (label == c)).sum() / ((prediction == c) | (label == c)).sum() for c in label.unique()]
+    return float(sum(ious) / len(ious))
+
+
+def test_hdm_calls_positive_what_gains_and_negative_what_loses():
+    model = dual_level("MODEL.NIGHTLAB.STAGE", "hdm")
+    record = given(64, 64, **hard_boxes())
+    image = model.image_pass(record["image"].float())
+    with EventStorage():
+        truth = ground_truth(model, image, record)
+    gain = model.gains(image, record["sem_seg"], truth.gt_boxes.tensor)
+    assert len(truth) and torch.equal(gain > 0, truth.gt_positive)
+
+
+def test_one_checkpoint_is_complete(tmp_path):
+    model = dual_level()
+    NightLabCheckpointer(model, str(tmp_path)).save("model")
+    other = build_model(tiny_config(*DUAL)).eval()
+    NightLabCheckpointer(other).load(str(tmp_path / "model.pth"))
+    assert torch.equal(predict(model, given())[0]["sem_seg"], predict(other, given())[0]["sem_seg"])
+    assert other.hard_class_mask.tolist() == [False, True, False, True, False]
+
+
+def test_multi_scale_testing_merges_once():
+    model = dual_level()
+    plain = NightLabWithTTA(model, scales=[1.0], flip=False)
+    # As probabilities: averaging cuts logarithms off at the smallest number.
+    posteriors = [predict(m, given())[0]["sem_seg"].exp() for m in (plain, model)]
+    torch.testing.assert_close(*posteriors, rtol=1e-4, atol=1e-4)
+    (output,) = predict(NightLabWithTTA(model, scales=[0.5, 1.0], flip=True), given())
+    assert output["sem_seg"].shape == (5, 45, 60) and len(output["regions"])
+
+
+def test_a_missing_detector_is_named():
+    model = dual_level("MODEL.HARDNESS.LABELS", "")
+    with pytest.raises(InputError, match=r"MODEL\.HARDNESS\.LABELS"):
+        predict(model, given())
+    with pytest.raises(InputError, match="no detector"):
+        build_model(tiny_config(*DUAL, "MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.STAGE", "hdm"))

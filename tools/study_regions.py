@@ -1,0 +1,109 @@
+#!/usr/bin/env python
+"""What the detector is worth: one checkpoint with its regions from every source, beside plain multi-scale testing.
+
+    python tools/study_regions.py --config-file CFG --weights FILE --dataset camvid_val --output study_1.json
+    python tools/study_regions.py --combine study_1.json study_2.json study_3.json --plot study.png
+
+The second form makes a table and a plot of several seeds. Sources: detector; none; grid and random regions; the image
+level's own hard components (predicted) and its entropy (uncertainty); ground_truth and gain, two oracles.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from detectron2.modeling import build_model
+from tqdm import tqdm
+
+from nightlab.config import load_config
+from nightlab.data import catalog
+from nightlab.data.loader import build_test_loader
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.errors import InputError, exits_on_input_error
+from nightlab.evaluation.region_study import RegionStudy
+from nightlab.evaluation.region_table import auc_line, draw_study, study_table
+from nightlab.files import write_json
+from nightlab.modeling.nightlab import REGION_SOURCES
+
+
+@exits_on_input_error("study_regions.py")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status."""
+    options = _parse(arguments)
+    if options.combine:
+        documents = [_read(path) for path in options.combine]
+    else:
+        documents = [study(options)]
+    print(study_table(documents), auc_line(documents), sep="\n\n")
+    if options.plot:
+        draw_study(documents, options.plot)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", type=Path)
+    parser.add_argument("--weights", help="checkpoint (default: the configuration's MODEL.WEIGHTS)")
+    parser.add_argument("--dataset", help="a registered data set (default: the first of DATASETS.TEST)")
+    parser.add_argument("--sources", nargs="+", choices=REGION_SOURCES, default=list(REGION_SOURCES))
+    parser.add_argument("--numbers", nargs="+", type=int, default=[1, 2, 5, 10, 20], help="most regions, each a row")
+    parser.add_argument("--scales", nargs="*", type=float, default=[1.0, 1.5], help="of the multi-scale row")
+    parser.add_argument("--limit", type=int, help="only this many images, evenly spread")
+    parser.add_argument("--output", type=Path, help="JSON file; counts per image are written beside it")
+    parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="studies of several seeds")
+    parser.add_argument("--plot", type=Path, help=".png or .svg of mIoU over regions and over time")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the configuration")
+    options = parser.parse_args(arguments)
+    if not options.combine and not options.config_file:
+        parser.error("give --config-file, or --combine")
+    return options
+
+
+def study(options: argparse.Namespace) -> dict:
+    """Run one checkpoint over one data set; the report, also written to --output."""
+    cfg = load_config(options.config_file, options.opts)
+    catalog.register_cards(cfg.DATASETS.CARDS)
+    weights = options.weights or cfg.MODEL.WEIGHTS
+    if not weights:
+        raise InputError("no checkpoint to study; give --weights FILE")
+    if not cfg.MODEL.REGION.ENABLED:
+        raise InputError(f"{options.config_file}: has no region level; set MODEL.REGION.ENABLED True")
+    model = build_model(cfg).eval()
+    NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(weights, checkpointables=[])
+    name = options.dataset or cfg.DATASETS.TEST[0]
+    records = catalog.load((name,))
+    if options.limit:
+        records = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, options.limit).astype(int))]
+    without = {"detector"} if model.detector is None else set()
+    sources = [source for source in options.sources if source not in without]
+    result = RegionStudy(model, records[0]["source"].classes, sources, options.numbers, options.scales)
+    for batch in tqdm(build_test_loader(cfg, records), desc=name, unit="image"):
+        for given in batch:
+            result.add(given)
+    document = {"dataset": name, "weights": str(weights), **result.report()}
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        counts = {f"{source}|{n}": row for (source, n), row in result.rows.items()}
+        np.savez_compressed(
+            options.output.with_suffix(".npz"),
+            image_ids=np.array(list(next(iter(counts.values())).per_image)),
+            **{key: np.stack(list(row.per_image.values())) for key, row in counts.items()},
+        )
+        write_json(options.output, {**document, "per_image": options.output.with_suffix(".npz").name})
+    return document
+
+
+def _read(path: Path) -> dict:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["rows"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a study that study_regions.py wrote ({error})") from None
+    return document
+
+
+if __name__ == "__main__":
+    sys.exit(main())
