@@ -220,3 +220,29 @@ def test_faults_are_one_line(
     status = load_tool("benchmark").main([base if text == "BASE" else text for text in arguments])
     error = capsys.readouterr().err
     assert status == 2 and reason in error and error.count("\n") == 1
+
+
+DUAL = (
+    *("MODEL.REGION.ENABLED", True, "MODEL.REGION.CROP_SIZE", [32, 32], "MODEL.HARDNESS.LABELS", "hdm"),
+    *("MODEL.HARDNESS.CONVS_DIM", 32, "MODEL.ANCHOR_GENERATOR.SIZES", [[16]], "MODEL.HARDNESS.CANDIDATES", 6),
+)
+
+
+def test_both_levels_by_component() -> None:
+    report = benchmark(tiny_config(*DUAL), size=(64, 96), repeats=1, warmup=0, regions=3)
+    parts = {"backbone", "decode head", "detector", "crop", "region level", "paste and merge", "rest"}
+    assert set(report["forward"]["parts_median_s"]) == parts
+    gmac = report["gmac"]
+    assert gmac["total"] == pytest.approx(sum(value for name, value in gmac.items() if name != "total"))
+    one = benchmark(tiny_config(*DUAL), size=(64, 96), repeats=1, warmup=0, regions=1)["gmac"]
+    assert gmac["region level"] == pytest.approx(3 * one["region level"])
+    # The same segmentor on a sixth of the pixels, but for one more output.
+    assert one["region level"] == pytest.approx((one["total"] - one["region level"] - one["detector"]) / 6, rel=0.1)
+
+
+@pytest.mark.parametrize("stage", ["region", "rdn", "hdm"])
+def test_a_training_step_of_every_stage(stage: str) -> None:
+    report = benchmark(
+        tiny_config(*DUAL, "MODEL.NIGHTLAB.STAGE", stage), size=(32, 32), batch=2, train=True, repeats=1, warmup=0
+    )
+    assert report["training_step"]["median_s"] > 0

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 from tabulate import tabulate
 from torch import Tensor, nn
 
@@ -40,6 +41,7 @@ def benchmark(
     """What the model of `cfg` costs on MODEL.DEVICE, with random weights and random images of `size` (height, width).
 
     Args:
+        train: also a training step of the stage MODEL.NIGHTLAB.STAGE, on images of `size` (crops, in stage "region").
         regions: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS.
 
     Returns:
@@ -77,14 +79,19 @@ def benchmark(
             "precision": precision,
         }
     # Last, for tracing takes memory that the peaks above should not hold.
-    image_components = {name: path for name, path in components.items() if path.startswith("image_level.")}
-    gmac, uncounted = count_gmac(model, size, image_components)
+    gmac, uncounted = count_gmac(model, size, components)
     return {**report, "gmac": gmac, "uncounted_operations": uncounted, "environment": environment(model.device)}
 
 
 def _random_input(size: tuple[int, int], num_classes: int) -> dict[str, Tensor]:
-    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
-    return {"image": image, "sem_seg": torch.randint(0, num_classes, size)}
+    """A frame of noise with labels and, for the detector's stages, eight hard boxes of a tenth of its size."""
+    corner = torch.rand(8, 2) * 0.9 * torch.tensor([size[1], size[0]])
+    return {
+        "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8),
+        "sem_seg": torch.randint(0, num_classes, size),
+        "hard_boxes": torch.cat([corner, corner + 0.1 * torch.tensor([size[1], size[0]])], dim=1),
+        "hard_classes": torch.randint(0, num_classes, (8,)),
+    }
 
 
 def _forward(model: nn.Module, inputs: list[dict[str, Tensor]]) -> Callable[[Stopwatch], object]:
@@ -101,13 +108,13 @@ def _forward(model: nn.Module, inputs: list[dict[str, Tensor]]) -> Callable[[Sto
 def _training_step(
     cfg: CfgNode, model: nn.Module, inputs: list[dict[str, Tensor]], amp: bool
 ) -> Callable[[Stopwatch], object]:
-    """Forward, backward and the recipe's optimiser; `amp` in mixed precision."""
+    """Forward, backward and the recipe's optimiser of the stage that `cfg` names; `amp` in mixed precision."""
     optimizer = build_optimizer(cfg, model)
     scaler = torch.amp.GradScaler("cuda", enabled=amp)
 
     def call(watch: Stopwatch) -> None:
         model.train()
-        with torch.autocast("cuda", enabled=amp):
+        with torch.autocast("cuda", enabled=amp), EventStorage():  # detectron2's RPN logs into one
             loss = sum(model(inputs).values())
         with watch.lap("backward"):
             scaler.scale(loss).backward()

@@ -1,4 +1,4 @@
-"""Multiply-adds of the image level by component, with fused attention and deformable convolutions."""
+"""Multiply-adds of both levels by component, with fused attention and deformable convolutions."""
 
 from collections.abc import Mapping
 from math import prod
@@ -25,23 +25,68 @@ class _ImageLevel(nn.Module):
         return self.image_level.at_image_size(self.image_level(images).logits, size)
 
 
+class _Detector(nn.Module):
+    """The convolutions of the detector, from an image that the image level has seen; boxes cost next to nothing."""
+
+    def __init__(self, model: NightLab):
+        super().__init__()
+        assert model.detector is not None
+        self.image_level = model.image_level
+        self.detector = model.detector
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        seen = self.image_level(images)
+        features, prior = seen.features, seen.logits
+        if self.detector.backbone is not None:
+            features, prior = self.detector.backbone(seen.image), None
+        return self.detector.rpn.rpn_head([self.detector.neck(features, prior)])
+
+
 def count_gmac(
     model: NightLab, size: tuple[int, int], components: Mapping[str, str]
 ) -> tuple[dict[str, float], dict[str, int]]:
     """10^9 multiply-adds of one image of `size` by component, with `total`, and the operations that are not counted.
 
-    fvcore's count; attention counts as its two products even where torch fuses it, a deformable convolution as a plain
-    one and four for each value that it samples (as fvcore counts `grid_sample`).
+    `components` are paths inside the model: of the image level, and "detector" and "region_level", the latter for
+    MAX_REGIONS crops. fvcore's count; attention counts as its two products even where torch fuses it, a deformable
+    convolution as a plain one and four for each value that it samples (as fvcore counts `grid_sample`).
     """
-    image_level = _ImageLevel(model.image_level).eval()
-    analysis = FlopCountAnalysis(image_level, torch.zeros(1, 3, *size, device=model.device))
+    images = torch.zeros(1, 3, *size, device=model.device)
+    image_level = _analysis(_ImageLevel(model.image_level), images)
+    total = image_level.total()
+    paths = {name: path for name, path in components.items() if path.startswith("image_level.")}
+    macs = {name: image_level.total(path) for name, path in paths.items()}
+    macs[REST] = total - sum(macs.values())
+    uncounted = dict(image_level.unsupported_ops())
+    for name, path in components.items():
+        if path == "detector":
+            detector = _analysis(_Detector(model), images)
+            # The image level in front of it is without the resizing at its end.
+            macs[name] = detector.total() - detector.total("image_level")
+        elif path == "region_level":
+            assert model.region_level is not None and model.rule is not None
+            crop = torch.zeros(1, 3, *model.rule.crop_size, device=model.device)
+            macs[name] = model.max_regions * _analysis(_Logits(model.region_level.segmentor), crop).total()
+    macs["total"] = sum(macs.values())
+    return {name: value / 1e9 for name, value in macs.items()}, uncounted
+
+
+class _Logits(nn.Module):
+    """A segmentor as a function of tensors alone."""
+
+    def __init__(self, segmentor: Segmentor):
+        super().__init__()
+        self.segmentor = segmentor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.segmentor(images).logits
+
+
+def _analysis(module: nn.Module, images: Tensor) -> FlopCountAnalysis:
+    analysis = FlopCountAnalysis(module.eval(), images)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     analysis.set_op_handle("torchvision::deform_conv2d", _deformable_macs)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    total = analysis.total()
-    gmac = {name: analysis.total(path) / 1e9 for name, path in components.items()}
-    gmac[REST] = total / 1e9 - sum(gmac.values())
-    return {**gmac, "total": total / 1e9}, dict(analysis.unsupported_ops())
+    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:

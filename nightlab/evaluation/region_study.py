@@ -5,6 +5,7 @@ every number of regions. The image level's own answer on the same crops stands b
 by selection.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nightlab.benchmark.timing import synchronize
 from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
@@ -69,14 +71,14 @@ class RegionStudy:
         """
         self.model = model.eval()
         self.classes = list(classes)
-        self.sources = [source for source in sources if source != "none"]
-        self.numbers = sorted(numbers)
+        self.sources = [source for source in dict.fromkeys(sources) if source != "none"]
+        self.numbers = sorted(set(numbers))
         self.scales = tuple(scales)
         self.multi_scale = NightLabWithTTA(model, scales=self.scales, flip=False) if scales else None
         self.rows: dict[tuple[str, int], Row] = {}
         self.images = 0
         self.image_seconds = 0.0
-        # Score and true gain of every region that the detector proposed, for the AUC.
+        # Score and true gain of the detector's best regions, whatever SCORE_THRESH, for the AUC.
         self.scores: list[float] = []
         self.gains: list[float] = []
 
@@ -88,28 +90,35 @@ class RegionStudy:
     def add(self, given: dict[str, Any]) -> None:
         """Count one input, as `TestMapper` gives it, in all rows."""
         label, image_id = given["sem_seg"].numpy(), given["image_id"]
-        start = time.perf_counter()
+        start = self._now()
         image = self.model.image_pass(given["image"].to(self.model.device).float())
         before = image.log_probabilities
-        self.image_seconds += time.perf_counter() - start
+        once = self._now() - start
+        self.image_seconds += once
         self.images += 1
         self.row(IMAGE_LEVEL, 0).add(image_id, before.argmax(dim=0), label)
         if self.multi_scale:
-            start = time.perf_counter()
+            start = self._now()
             average = self.multi_scale.average(given)
             row = self.row(f"image level, scales {', '.join(f'{scale:g}' for scale in self.scales)}", 0)
-            row.seconds += time.perf_counter() - start
+            row.seconds += self._now() - start - once  # it takes the place of the one pass
             row.add(image_id, average.argmax(dim=0), label)
         for source in self.sources:
-            start = time.perf_counter()
+            start = self._now()
             candidates = self._candidates(source, image, given)
             found = self._best(candidates)
-            boxes, spent = found.boxes, time.perf_counter() - start
+            boxes, spent = found.boxes, self._now() - start
             if source == "detector":
                 self._keep_scores(image, given, found)
+                boxes = boxes[found.scores >= self.model.score_thresh]  # as before NMS: it keeps the best first
             self._count(source, image, given, boxes, spent)
             if source in ORACLES:
                 self._count_control(source, image, given, boxes)
+
+    def _now(self) -> float:
+        """The time in seconds, once the device has done what it was given."""
+        synchronize(self.model.device)
+        return time.perf_counter()
 
     def _candidates(self, source: str, image: ImagePass, given: dict[str, Any]) -> Candidates:
         view = self.model.view(image, given)._replace(max_regions=self.numbers[-1])
@@ -131,31 +140,35 @@ class RegionStudy:
 
     def _count(self, source: str, image: ImagePass, given: dict[str, Any], boxes: Tensor, spent: float) -> None:
         """Merge the best 1, 2, ... of the boxes; their time is shared out by their number."""
-        start = time.perf_counter()
+        start = self._now()
         logits = self.model.region_logits([image.frame], [boxes])[0]
-        each = (time.perf_counter() - start) / max(len(boxes), 1)
+        each = (self._now() - start) / max(len(boxes), 1)
         for number in self.numbers:
-            start = time.perf_counter()
+            start = self._now()
             merged = self.model.merge(image.log_probabilities, logits[:number], boxes[:number])
             row = self.row(source, number)
-            row.seconds += spent + each * len(boxes[:number]) + time.perf_counter() - start
+            row.seconds += spent + each * len(boxes[:number]) + self._now() - start
             row.regions += len(boxes[:number])
             row.add(given["image_id"], merged.argmax(dim=0), given["sem_seg"].numpy())
 
     def _count_control(self, source: str, image: ImagePass, given: dict[str, Any], boxes: Tensor) -> None:
         """The same boxes, answered by the image level: what choosing by the truth gives without a region level."""
         assert self.model.rule is not None
-        number = self.numbers[-1]
+        start, number = self._now(), self.numbers[-1]
         merged = image.log_probabilities
         if len(boxes):
             crops = crop_and_zoom(image.frame, boxes, self.model.rule.crop_size)
-            logits = self.model.image_level(crops).logits.float()
+            logits = self.model.image_level(crops).logits
+            logits = self.model.image_level.at_image_size(logits, self.model.rule.crop_size)
             # All classes are in use, so *other* gets nothing.
             logits = torch.cat([logits, torch.full_like(logits[:, :1], -1e4)], dim=1)
             pasted = merging.paste(logits, boxes, image.size)
             used = torch.ones_like(self.model.hard_class_mask)
             merged = merging.merge(merged, pasted, used, "posterior")
-        self.row(source + CONTROL, number).add(given["image_id"], merged.argmax(dim=0), given["sem_seg"].numpy())
+        row = self.row(source + CONTROL, number)
+        row.seconds += self._now() - start
+        row.regions += len(boxes)
+        row.add(given["image_id"], merged.argmax(dim=0), given["sem_seg"].numpy())
 
     def _keep_scores(self, image: ImagePass, given: dict[str, Any], found: Candidates) -> None:
         gain = self.model.gains(image, given["sem_seg"].to(self.model.device), found.boxes)
@@ -174,9 +187,9 @@ class RegionStudy:
                     "source": source,
                     "max_regions": number,
                     "regions_per_image": row.regions / self.images,
-                    # What is needed on top of one pass of the image level; multi-scale testing replaces that pass.
+                    # What is needed on top of one pass of the image level.
                     "time_over_image_level": row.seconds / self.image_seconds,
-                    **{key: figures[key] for key in ("mIoU", "mIoU-hard", "mIoU-easy")},
+                    **{key: _number(figures[key]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")},
                     **{key: value for key, value in figures.items() if key.startswith("IoU-") and value == value},
                 }
             )
@@ -190,6 +203,11 @@ class RegionStudy:
             "mean_gain": float(gains.mean()) if len(gains) else None,
             "rows": rows,
         }
+
+
+def _number(value: float) -> float | None:
+    """None for NaN, which JSON does not know: a mean over classes none of which is in the ground truth."""
+    return None if math.isnan(value) else value
 
 
 def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float | None:

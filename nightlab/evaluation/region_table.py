@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
@@ -75,27 +75,29 @@ def draw_study(documents: Sequence[dict[str, Any]], output: Path) -> None:
     with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
         figure = Figure(figsize=(9, 4), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        for source in dict.fromkeys(source for source, _ in rows):
+        for i, source in enumerate(dict.fromkeys(source for source, _ in rows)):
+            color = colormaps["tab20"](i % 20)  # of both plots: they share the legend
             found = sorted((n, group) for (s, n), group in rows.items() if s == source)
             mean = np.array([np.mean([row["mIoU"] for row in group]) for _, group in found])
             time = [1 + np.mean([row["time_over_image_level"] for row in group]) for _, group in found]
             number = [np.mean([row["regions_per_image"] for row in group]) for _, group in found]
             if len(found) == 1:
-                left.axhline(mean[0], linestyle=":", color="grey", linewidth=1)
-                left.annotate(source, (0, mean[0]), fontsize=7, va="bottom")
-                right.plot(time, mean, "x", label=source)
+                left.axhline(mean[0], linestyle=":", color=color)
+                right.plot(time, mean, "x", color=color, label=source)
             else:
-                left.plot(number, mean, ".-", label=source)
-                right.plot(time, mean, ".-", label=source)
+                left.plot(number, mean, ".-", color=color)
+                right.plot(time, mean, ".-", color=color, label=source)
         left.set(xlabel="regions per image", ylabel="mIoU (%)")
         right.set(xlabel="time, image level = 1")
         right.legend(fontsize=7)
         output.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(output, dpi=150)
+        # Without the date, the same studies are the same file.
+        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
 
 
-def _spread(values: Sequence[float]) -> str:
-    """Mean and, of several, sample standard deviation."""
-    if len(values) < 2:
-        return f"{values[0]:.2f}" if len(values) else "-"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+def _spread(values: Sequence[float | None]) -> str:
+    """Mean and, of several, sample standard deviation; a dash where there is none (see `RegionStudy.report`)."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return f"{known[0]:.2f}" if known else "-"
+    return f"{np.mean(known):.2f} ± {np.std(known, ddof=1):.2f}"

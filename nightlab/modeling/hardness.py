@@ -149,11 +149,12 @@ class HardnessNeck(nn.Module):
         self.middle = middle
         self.prior = prior
         self.laterals = nn.ModuleList(
-            conv_norm_relu(int(shapes[name].channels or 0), channels, norm="GN") for name in self.in_features
+            conv_norm_relu(int(shapes[name].channels or 0), channels, norm=groups_of_eight) for name in self.in_features
         )
         mixed = channels * len(self.in_features) + (prior + 1 if prior else 0)
         self.mix = nn.Sequential(
-            conv_norm_relu(mixed, channels, 3, norm="GN"), conv_norm_relu(channels, channels, 3, norm="GN")
+            conv_norm_relu(mixed, channels, 3, norm=groups_of_eight),
+            conv_norm_relu(channels, channels, 3, norm=groups_of_eight),
         )
 
     def forward(self, features: dict[str, Tensor], logits: Tensor | None) -> Tensor:
@@ -223,6 +224,11 @@ class HardnessDetector(nn.Module):
             features, prior = {name: x.detach() for name, x in features.items()}, logits.detach()
         images = ImageList(image, [size] * len(image))
         return self.rpn(images, {FEATURE: self.neck(features, prior)}, ground_truth)
+
+
+def groups_of_eight(channels: int) -> nn.GroupNorm:
+    """GroupNorm that needs no batch, nor more than one pixel."""
+    return nn.GroupNorm(max(channels // 8, 1), channels)
 
 
 def _to_size(x: Tensor, size: tuple[int, int]) -> Tensor:

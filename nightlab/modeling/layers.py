@@ -1,5 +1,7 @@
 """Convolution blocks that the heads are made of: plain or deformable, with a norm that survives one pixel."""
 
+from collections.abc import Callable
+
 import torch
 from detectron2.layers import get_norm
 from torch import Tensor, nn
@@ -46,12 +48,12 @@ def conv_norm_relu(
     out_channels: int,
     kernel_size: int = 1,
     *,
-    norm: str = "BN",
+    norm: str | Callable[[int], nn.Module] = "BN",
     deformable: bool = False,
     modulated: bool = True,
 ) -> nn.Sequential:
-    """`[B, in, H, W] -> [B, out, H, W]`: convolution (stride 1, same size), norm ("BN", "GN", "" or another of
-    detectron2's `get_norm`), ReLU. `deformable` takes a 3x3 kernel only."""
+    """`[B, in, H, W] -> [B, out, H, W]`: convolution (stride 1, same size), norm ("BN", "GN", "" or another that
+    detectron2's `get_norm` takes), ReLU. `deformable` takes a 3x3 kernel only."""
     conv: nn.Module
     if deformable:
         conv = DeformableConv2d(in_channels, out_channels, bias=not norm, modulated=modulated)

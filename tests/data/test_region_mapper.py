@@ -107,7 +107,7 @@ def test_crops_show_hard_pixels():
 @pytest.mark.parametrize("flip", [False, True])
 def test_labels_stay_with_their_pixels(flip):
     """Where a pixel's surroundings in the crop have its own class, its colour is that class's."""
-    near = np.ones((9, 9), np.uint8)  # a zoom of 3 mixes up to three crop pixels beyond a border
+    near = np.ones((5, 5), np.uint8)  # at zoom 3 colours mix up to 1.5 crop pixels from a border
     checked, sides = 0, set()
     for key in KEYS:
         out = mapper(flip=flip, random_share=0.3)(Blocks(street()).record, key)
@@ -115,8 +115,6 @@ def test_labels_stay_with_their_pixels(flip):
         inner = cv2.erode(label, near) == cv2.dilate(label, near)
         assert np.array_equal(grey[inner], np.where(label == 255, 200, 40 * label)[inner])
         checked += (inner & (label > 0)).sum()
-        edge = cv2.dilate(label, near) != cv2.erode(label, near)
-        assert np.abs(grey[edge & (label == 3)].astype(int) - 120).max(initial=0) <= 120
         sides.add(bool((label[:, :1] == 255).any()))
     assert checked > 1000
     assert sides == ({False, True} if flip else {False}), "void lies at the right of the frame"

@@ -313,9 +313,9 @@ def test_a_few_steps_find_the_boxes(opts: tuple) -> None:
 def test_the_posterior_and_its_entropy_are_read_by_hand() -> None:
     neck = HardnessNeck({"res3": ShapeSpec(channels=4, stride=8)}, ["res3"], channels=32, prior=2)
     neck.mix = nn.Identity()
-    logits = torch.zeros(1, 2, 4, 4)
-    logits[:, 1, :2, :2] = math.log(3)  # 1/4 and 3/4 in the upper left, averaged over 2x2; 1/2 and 1/2 elsewhere
-    logits[:, 1, 2, 2] = 200.0  # certain in one place of four
+    logits = torch.zeros(1, 2, 8, 8)
+    logits[:, 1, :4, :4] = math.log(3)  # 1/4 and 3/4 in the upper left, averaged over 4x4; 1/2 and 1/2 elsewhere
+    logits[:, 1, 4, 4:] = 200.0  # certain in four places of sixteen
     read = neck({"res3": torch.randn(1, 4, 2, 2)}, logits)[0, 32:]
     entropy = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
     torch.testing.assert_close(read[:, 0, 0], torch.tensor([0.25, 0.75, entropy]))
@@ -416,7 +416,13 @@ def test_an_own_backbone_reads_the_image_and_nothing_else() -> None:
         (other,), _ = detect(image_level, detector, images.flip(-1))
     assert torch.equal(found.objectness_logits, expected.objectness_logits)
     assert not torch.equal(other.objectness_logits, expected.objectness_logits)
-    assert type(detector.backbone.body) is type(image_level.backbone.body) and detector.neck.prior == 0
+    assert detector.neck.prior == 0
+
+
+def test_an_own_backbone_is_the_configured_one() -> None:
+    (_, resnet), (image_level, swin) = pair(KINDS["own resnet"]), pair(KINDS["own swin"])
+    assert resnet.backbone.output_shape() == image_level.backbone.output_shape()
+    assert [shape.channels for shape in swin.backbone.output_shape().values()] == [8, 16, 32, 64]
 
 
 def test_shared_features_bring_the_posterior() -> None:
