@@ -37,6 +37,7 @@ setup(
         "numpy>=1.26",
         "pillow>=10",
         "opencv-python-headless>=4.8",
+        "pytorch-msssim>=1.0",
         "PyYAML>=6",
         "tqdm>=4.60",
         "matplotlib>=3.7",

@@ -84,7 +84,7 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
     # Names of the hard classes, instead of those that HARD_IOU finds: one set for runs that are to be compared.
     cfg.MODEL.NIGHTLAB.HARD_CLASSES = []
-    # What a training step trains: image, region, rdn or hdm. The staged run sets it.
+    # What a training step trains: light, image, region, rdn or hdm. The staged run sets it.
     cfg.MODEL.NIGHTLAB.STAGE = "image"
     # Where regions come from at test: detector, or in its place none, grid, random, predicted (components of hard
     # classes in P^I), uncertainty (entropy of P^I), ground_truth or gain (both oracles: they read the labels).
@@ -116,6 +116,28 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.REGION.CONTEXT_RANGE = [1.25, 4.0]
     cfg.MODEL.REGION.SHIFT = 0.25
     cfg.MODEL.REGION.RANDOM_SHARE = 0.2
+
+    light = cfg.MODEL.LIGHT = CfgNode()
+    # Light adaptation before each level: "" none, "relam" (the paper's), "translation" (CycleGAN's generator), or
+    # without training "gamma", "clahe" (OpenCV), "torchscript" (a network in FILE).
+    light.NAME = ""
+    # The levels that have one: image, region.
+    light.LEVELS = ["image", "region"]
+    # "joint" trains it together with the segmentation; "first" in a stage of its own, then it is frozen.
+    light.TRAIN = "joint"
+    # Width and residual blocks of the generator, and the share of the resolution at which the light map is made.
+    light.CHANNELS = 16
+    light.BLOCKS = 3
+    light.SCALE = 0.25
+    # Weights of L_S (1 - SSIM) and of the adversarial loss L_P.
+    light.SSIM_WEIGHT = 1.0
+    light.GAN_WEIGHT = 0.1
+    light.DISCRIMINATOR_CHANNELS = 32
+    # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
+    light.MEAN = 0.4
+    light.CLIP_LIMIT = 2.0
+    light.TILES = 8
+    light.FILE = ""
 
     hardness = cfg.MODEL.HARDNESS = CfgNode()
     # "rdn" or "hdm" builds the detector and says how it is labelled; "" builds none.
@@ -155,6 +177,9 @@ def _add_data(cfg: CfgNode) -> None:
     cfg.DATASETS.VAL = ()
     # Where VAL names nothing: this share of TRAIN is held out instead, drawn by SEED (0: train on everything).
     cfg.DATASETS.VAL_FRACTION = 0.1
+    # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve.
+    cfg.DATASETS.DAY = ()
+    cfg.DATASETS.NIGHT = ()
 
     cfg.INPUT.FORMAT = "RGB"
     # 0 makes the resize of detectron2's DefaultPredictor a no-op: the model resizes by itself.
@@ -191,11 +216,11 @@ def _add_schedule(cfg: CfgNode) -> None:
     # "full_model" clips the norm of all gradients together (beside detectron2's per-parameter "value" and "norm").
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     cfg.TEST.EVAL_PERIOD = 4000
-    # The stages after the image level. Zeros take SOLVER's and TEST's values.
+    # The stages beside the image level. Zeros take SOLVER's and TEST's values.
     cfg.STAGES = CfgNode()
     # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
     cfg.STAGES.IMAGE_LEVEL = ""
-    for name in ("REGION", "RDN", "HDM"):
+    for name in ("LIGHT", "REGION", "RDN", "HDM"):
         cfg.STAGES[name] = CfgNode({key: 0 for key in STAGE_SOLVER})
         cfg.STAGES[name].BASE_LR = 0.0
         cfg.STAGES[name].EVAL_PERIOD = 0

@@ -1,6 +1,6 @@
 """Loaders: which record goes into which slot of which iteration, as a function of the seed and nothing else."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper, TrainMapper
+from nightlab.data.unpaired import UnpairedCrops
 from nightlab.errors import InputError
 
 
@@ -69,17 +70,22 @@ class SlotDataset(Dataset[dict[str, Any]]):
         batch_size: int,
         seed: int,
         stage: int,
+        unpaired: Mapping[str, Callable[[Sequence[int]], Any]] | None = None,
     ):
+        """`unpaired`: more entries of every item, as functions of its key (see `UnpairedCrops`)."""
         self.records = records
         self.mapper = mapper
         self.batch_size = batch_size
         self.key = (seed, stage)
+        self.unpaired = unpaired or {}
         self._epoch = -1
         self._order = np.empty(0, int)
 
     def __getitem__(self, position: tuple[int, int]) -> dict[str, Any]:
         iteration, slot = position
-        return self.mapper(self.records[self.record_index(iteration, slot)], (*self.key, iteration, slot))
+        key = (*self.key, iteration, slot)
+        item = self.mapper(self.records[self.record_index(iteration, slot)], key)
+        return item | {name: draw(key) for name, draw in self.unpaired.items()}
 
     def record_index(self, iteration: int, slot: int) -> int:
         epoch, place = divmod(iteration * self.batch_size + slot, len(self.records))
@@ -87,6 +93,25 @@ class SlotDataset(Dataset[dict[str, Any]]):
             self._epoch = epoch
             self._order = np.random.default_rng((*self.key, epoch)).permutation(len(self.records))
         return int(self._order[place])
+
+
+def unpaired_crops(cfg: CfgNode, *, region: bool) -> dict[str, UnpairedCrops]:
+    """The `day` and, where DATASETS.NIGHT names any, `night` crops that the light adaptation learns from.
+
+    Raises:
+        InputError: DATASETS.DAY names nothing.
+    """
+    if not cfg.DATASETS.DAY:
+        raise InputError(
+            f"DATASETS.DAY: MODEL.LIGHT.NAME {cfg.MODEL.LIGHT.NAME} learns what light is from day images; name a data "
+            "set of them (labels are not needed)"
+        )
+    sets = {"day": cfg.DATASETS.DAY, "night": cfg.DATASETS.NIGHT}
+    return {
+        name: UnpairedCrops(cfg, catalog.load(names), region=region, set_number=number)
+        for number, (name, names) in enumerate(sets.items())
+        if names
+    }
 
 
 def share_held_out(
@@ -112,15 +137,22 @@ Mapper = Callable[[dict[str, Any], Sequence[int]], dict[str, Any]]
 
 
 def build_train_loader(
-    cfg: CfgNode, records: Sequence[dict[str, Any]], *, stage: int = 0, mapper: Mapper | None = None
+    cfg: CfgNode,
+    records: Sequence[dict[str, Any]],
+    *,
+    stage: int = 0,
+    mapper: Mapper | None = None,
+    unpaired: Mapping[str, UnpairedCrops] | None = None,
 ) -> DataLoader:
     """An endless loader of lists of input dicts; set `loader.batch_sampler.start_iter` before iterating to resume.
 
-    `mapper` is `TrainMapper` where none is given.
+    `mapper` is `TrainMapper` where none is given; `unpaired` as for `SlotDataset`.
     """
     batch_size = cfg.SOLVER.IMS_PER_BATCH
     return DataLoader(
-        SlotDataset(records, mapper or TrainMapper(cfg), batch_size=batch_size, seed=cfg.SEED, stage=stage),
+        SlotDataset(
+            records, mapper or TrainMapper(cfg), batch_size=batch_size, seed=cfg.SEED, stage=stage, unpaired=unpaired
+        ),
         batch_sampler=SlotSampler(batch_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,

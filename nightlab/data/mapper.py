@@ -86,8 +86,9 @@ class TrainMapper:
             [RandomScale(image_size, scale_range), CropWithin(crop_size, max_class_share, ignore_label)]
             + ([T.RandomFlip()] if flip else [])
             + ([RandomPhotometric()] if photometric else [])
-            + [T.FixedSizeCrop(tuple(crop_size), pad=True, pad_value=0, seg_pad_value=ignore_label)]
         )
+        self.crop_size = tuple(crop_size)
+        self.padding = T.FixedSizeCrop(self.crop_size, pad=True, pad_value=0, seg_pad_value=ignore_label)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -107,7 +108,9 @@ class TrainMapper:
         augmented = T.AugInput(image, sem_seg=label)
         with seeded(*key):
             self.augmentations(augmented)
-        return as_input(record, augmented.image, augmented.sem_seg)
+        valid = (min(augmented.image.shape[0], self.crop_size[0]), min(augmented.image.shape[1], self.crop_size[1]))
+        self.padding(augmented)  # right and below
+        return {**as_input(record, augmented.image, augmented.sem_seg), "valid_size": valid}
 
 
 class TestMapper:

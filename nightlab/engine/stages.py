@@ -1,4 +1,4 @@
-"""The stages of a run in order: image level, hard classes, region level, detector (RDN, then HDM).
+"""The stages of a run in order: light (where it comes first), image level, hard classes, region level, RDN, HDM.
 
 Every stage is a training run of its own in `stages/<name>/` of the run's folder, from the best checkpoint of the one
 before it. Its checkpoints hold the whole model, so that the last one is the run's result.
@@ -22,6 +22,7 @@ from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some
 from nightlab.files import written_aside
+from nightlab.modeling.light import TRAINED
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
 
@@ -30,8 +31,8 @@ logger = logging.getLogger(__name__)
 BEST, LAST = "model_best.pth", "model_final.pth"
 # What --stage takes, and the stages that it means.
 CHOICES = {
-    "all": ("image", "region", "rdn", "hdm"),
-    "image": ("image",),
+    "all": ("light", "image", "region", "rdn", "hdm"),
+    "image": ("light", "image"),
     "region": ("region",),
     "hardness": ("rdn", "hdm"),
 }
@@ -47,11 +48,19 @@ def stages_of(cfg: CfgNode) -> list[str]:
     detector = {"": [], "rdn": ["rdn"], "hdm": ["rdn", "hdm"]}
     if labels not in detector:
         raise InputError(f'MODEL.HARDNESS.LABELS: {labels!r} is not one of "", "rdn" and "hdm"')
+    if labels == "hdm" and cfg.MODEL.HARDNESS.BOXES != "region":
+        raise InputError("MODEL.HARDNESS.BOXES: HDM learns regions as they are pasted; component boxes are RDN's alone")
+    light = cfg.MODEL.LIGHT
+    if light.TRAIN not in ("joint", "first"):
+        raise InputError(f'MODEL.LIGHT.TRAIN: {light.TRAIN!r} is not "joint" or "first"')
+    image = ["light", "image"] if light.NAME in TRAINED and light.TRAIN == "first" else ["image"]
+    if len(image) > 1 and "image" not in light.LEVELS:
+        raise InputError('MODEL.LIGHT.TRAIN "first" trains the image level\'s adaptation; add image to LEVELS')
     if not cfg.MODEL.REGION.ENABLED:
         if labels:
             raise InputError("MODEL.HARDNESS.LABELS: a detector needs the region level; set MODEL.REGION.ENABLED True")
-        return ["image"]
-    return ["image", "region", *detector[labels]]
+        return image
+    return [*image, "region", *detector[labels]]
 
 
 def stage_folder(cfg: CfgNode, stage: str) -> str:
@@ -65,8 +74,9 @@ def stage_config(cfg: CfgNode, stage: str) -> CfgNode:
     own.defrost()
     own.OUTPUT_DIR = stage_folder(cfg, stage)
     own.MODEL.NIGHTLAB.STAGE = stage
+    if stage != stages_of(cfg)[0]:
+        own.MODEL.WEIGHTS = own.MODEL.TIMM.WEIGHTS = ""  # what the first stage started from
     if stage != "image":
-        own.MODEL.WEIGHTS = ""  # what the image level started from
         schedule = cfg.STAGES[stage.upper()]
         for key in STAGE_SOLVER:
             if schedule[key]:
@@ -91,17 +101,16 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> 
         raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
     model: Any = None
     for stage in chosen:
-        start = None if stage == "image" else _result(cfg, stages[stages.index(stage) - 1])
-        hard = None
-        if start is not None:
-            hard = hard_classes(cfg, start)
-            if not any(hard):
-                logger.warning("no class is hard on the held-out images: the run ends as image level")
-                stage = stages[stages.index(stage) - 1]
-                _finish(cfg, stage)
-                return _load(build_model(cfg), cfg, _result(cfg, stage))
         stage_cfg = stage_config(cfg, stage)
-        if (stage == "image" and cfg.STAGES.IMAGE_LEVEL) or (resume and is_finished(stage_cfg)):
+        given = stage in ("light", "image") and cfg.STAGES.IMAGE_LEVEL
+        before = stages[stages.index(stage) - 1] if stage != stages[0] and not given else None
+        start = _result(cfg, before) if before else None
+        hard = hard_classes(cfg, start) if start and stage not in ("light", "image") else None
+        if before and hard is not None and not any(hard):
+            logger.warning("no class is hard on the held-out images: the run ends as image level")
+            _finish(cfg, before)
+            return _load(build_model(cfg), cfg, _result(cfg, before))
+        if given or (resume and is_finished(stage_cfg)):
             logger.info("stage %s: finished before, skipped", stage)
             continue
         logger.info("stage %s (%d of %d): %s", stage, stages.index(stage) + 1, len(stages), stage_cfg.OUTPUT_DIR)
@@ -118,7 +127,8 @@ def train_stage(cfg: CfgNode, *, start: str | None, hard: Sequence[bool] | None,
     model: NightLab = unwrap(trainer.model)
     if start is not None and not (resume and trainer.checkpointer.has_checkpoint()):
         _load(model, cfg, start)
-        model.hard_class_mask.copy_(torch.as_tensor(hard))
+        if hard is not None:
+            model.hard_class_mask.copy_(torch.as_tensor(hard))
         if cfg.MODEL.NIGHTLAB.STAGE == "region":
             assert model.region_level is not None
             model.region_level.start_from(model.image_level, model.hard_class_mask)

@@ -17,18 +17,26 @@ from detectron2.utils import comm
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
-from nightlab.data.loader import Mapper, build_test_loader, build_train_loader, share_held_out, split_records
+from nightlab.data.loader import (
+    Mapper,
+    build_test_loader,
+    build_train_loader,
+    share_held_out,
+    split_records,
+    unpaired_crops,
+)
 from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.evaluation.evaluator import NightLabEvaluator
-from nightlab.modeling.nightlab import STAGE_PARTS
 from nightlab.modeling.weights import load_backbone_weights
 
 logger = logging.getLogger(__name__)
 
+# What tells the random draws of the stages apart.
+STAGE_KEYS = {"image": 0, "region": 1, "rdn": 2, "hdm": 3, "light": 4}
 # Where the regions come from on held-out images: the region level is judged before there is a detector.
-VALIDATION_SOURCES = {"image": "none", "region": "ground_truth", "rdn": "detector", "hdm": "detector"}
+VALIDATION_SOURCES = {"light": "none", "image": "none", "region": "ground_truth", "rdn": "detector", "hdm": "detector"}
 
 
 class NightLabTrainer(DefaultTrainer):
@@ -42,17 +50,17 @@ class NightLabTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         self.cfg = cfg
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
-        self.stage_index = list(STAGE_PARTS).index(self.stage)
         train_records, self._val_records = split_records(cfg)
         mapper: Mapper | None = None
-        if self.stage != "image":
+        if self.stage in ("region", "rdn", "hdm"):
             mapper = RegionMapper(cfg, hard) if self.stage == "region" else FrameMapper(cfg, hard)
         if self.stage == "hdm":
             train_records, self._val_records = share_held_out(cfg, self._val_records)
         logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
         model = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
-        loader = build_train_loader(cfg, train_records, stage=self.stage_index, mapper=mapper)
+        unpaired = unpaired_crops(cfg, region=self.stage == "region") if model.learns_light else None
+        loader = build_train_loader(cfg, train_records, stage=STAGE_KEYS[self.stage], mapper=mapper, unpaired=unpaired)
         self.scheduler = build_lr_scheduler(cfg, optimizer)
         ddp_model = create_ddp_model(model, broadcast_buffers=False)
         amp = cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE.startswith("cuda")
@@ -73,7 +81,7 @@ class NightLabTrainer(DefaultTrainer):
         if resume and not resumes:
             logger.warning("%s: no checkpoint to resume from, training starts at iteration 0", self.cfg.OUTPUT_DIR)
         model = unwrap(self.model)
-        if self.stage == "image" and self.cfg.MODEL.TIMM.WEIGHTS and not self.cfg.MODEL.WEIGHTS and not resumes:
+        if self.cfg.MODEL.TIMM.WEIGHTS and not self.cfg.MODEL.WEIGHTS and not resumes:
             load_backbone_weights(model.image_level.backbone, self.cfg.MODEL.TIMM.WEIGHTS)
         own = model.detector.backbone if self.stage == "rdn" else None
         super().resume_or_load(resume)
@@ -85,7 +93,7 @@ class NightLabTrainer(DefaultTrainer):
         cfg = self.cfg
         checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=2)
         ret = [hooks.IterationTimer(), hooks.LRScheduler()]
-        if self._val_records:
+        if self._val_records and self.stage != "light":
             ret.append(Validation(cfg.TEST.EVAL_PERIOD, self.validate))
             if comm.is_main_process():
                 ret.append(KeepBest(cfg.TEST.EVAL_PERIOD, self.checkpointer))
@@ -111,7 +119,7 @@ class NightLabTrainer(DefaultTrainer):
 
     def run_step(self) -> None:
         # Dropout and drop path follow from the iteration too, so that resuming needs no stored generator states.
-        key = (self.cfg.SEED, self.stage_index, self.iter, comm.get_rank())
+        key = (self.cfg.SEED, STAGE_KEYS[self.stage], self.iter, comm.get_rank())
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         super().run_step()
 

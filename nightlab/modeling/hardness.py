@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.modeling.backbone import TimmBackbone
-from nightlab.modeling.layers import conv_norm_relu, resize_to
+from nightlab.modeling.layers import conv_norm_relu, groups_of_eight, resize_to
 
 FEATURE = "hardness"
 
@@ -224,11 +224,6 @@ class HardnessDetector(nn.Module):
             features, prior = {name: x.detach() for name, x in features.items()}, logits.detach()
         images = ImageList(image, [size] * len(image))
         return self.rpn(images, {FEATURE: self.neck(features, prior)}, ground_truth)
-
-
-def groups_of_eight(channels: int) -> nn.GroupNorm:
-    """GroupNorm that needs no batch, nor more than one pixel."""
-    return nn.GroupNorm(max(channels // 8, 1), channels)
 
 
 def _to_size(x: Tensor, size: tuple[int, int]) -> Tensor:

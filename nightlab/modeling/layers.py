@@ -66,6 +66,11 @@ def conv_norm_relu(
     return nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
+def groups_of_eight(channels: int) -> nn.GroupNorm:
+    """GroupNorm that needs no batch, nor more than one pixel."""
+    return nn.GroupNorm(max(channels // 8, 1), channels)
+
+
 def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
     """The last 1x1 convolution of a head, starting near equal scores."""
     conv = nn.Conv2d(in_channels, num_classes, 1)

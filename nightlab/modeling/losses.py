@@ -24,5 +24,6 @@ def segmentation_loss(logits: Tensor, target: Tensor, ignore_label: int, weights
     if processes > 1:
         torch.distributed.all_reduce(valid)
         valid = valid / processes
-    # Where nothing is valid the total is zero, too; a share of a pixel per process is still divided by itself.
-    return total / valid.clamp(min=torch.finfo(valid.dtype).tiny)
+    # Where nothing is valid the total is zero, too; a share of a pixel per process is still divided by itself. The
+    # bound is far from the smallest number, whose inverse would overflow in mixed precision.
+    return total / valid.clamp(min=1e-6)

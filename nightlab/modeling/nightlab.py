@@ -28,7 +28,13 @@ from nightlab.modeling.segmentor import Segmentor
 from nightlab.modeling.sources import SOURCES, Candidates, View
 
 # What a stage of training trains; the other parts are frozen and in evaluation mode meanwhile.
-STAGE_PARTS = {"image": "image_level", "region": "region_level", "rdn": "detector", "hdm": "detector"}
+STAGE_PARTS = {
+    "light": "image_level",
+    "image": "image_level",
+    "region": "region_level",
+    "rdn": "detector",
+    "hdm": "detector",
+}
 REGION_SOURCES = ("detector", "gain", *SOURCES)
 
 
@@ -58,6 +64,7 @@ class NightLab(nn.Module):
         rule: RegionRule | None = None,
         source: str = "none",
         stage: str = "image",
+        joint_light: bool = True,
         merge: str = "posterior",
         max_regions: int = 10,
         nms_thresh: float = 0.5,
@@ -77,6 +84,7 @@ class NightLab(nn.Module):
             rule: how boxes become regions; needed with a region level.
             source: where regions come from at test, one of `REGION_SOURCES`.
             stage: what training trains, a key of `STAGE_PARTS`.
+            joint_light: light adaptation learns together with the segmentation, and not in a stage "light" before it.
             merge: one of `merge.RULES`.
             max_regions, nms_thresh, score_thresh: which regions are kept (see `choose`).
             min_area, merge_distance: what a hard region in a label map is (see `hard_regions`).
@@ -107,7 +115,21 @@ class NightLab(nn.Module):
         for part in (image_level, region_level, detector):
             if part is not None and part is not trained:
                 part.requires_grad_(False)
+        self.learns_light = False
+        if isinstance(trained, (Segmentor, RegionLevel)):
+            self._share_out_light(trained.own_segmentor, joint_light)
         self.train(self.training)
+
+    def _share_out_light(self, level: Segmentor, joint: bool) -> None:
+        """Freeze what the stage does not train of a level that has a light adaptation."""
+        self.learns_light = level.light_losses is not None and joint != (self.stage == "light")
+        if self.stage == "light":
+            if level.light_losses is None:
+                raise InputError("stage light: MODEL.LIGHT.NAME names nothing that is trained; take relam")
+            level.requires_grad_(False)
+        for part in (level.light, level.light_losses):
+            if part is not None:
+                part.requires_grad_(self.learns_light)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -125,6 +147,7 @@ class NightLab(nn.Module):
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
             "image_size": tuple(cfg.INPUT.IMAGE_SIZE),
             "stage": nightlab.STAGE,
+            "joint_light": cfg.MODEL.LIGHT.TRAIN == "joint",
             "merge": nightlab.MERGE,
             "max_regions": nightlab.MAX_REGIONS,
             "nms_thresh": nightlab.NMS_THRESH,
@@ -159,9 +182,11 @@ class NightLab(nn.Module):
 
         Args:
             batched_inputs: per image `image` `[3, H, W]` RGB, uint8 or float in [0, 255], the unresized frame (a crop,
-                of one size per batch, in the stages "image" and "region"); in training also `sem_seg` int64 `[H, W]`
-                and, for the detector, `hard_boxes` `[N, 4]` and `hard_classes` `[N]`; at test optionally `height` and
-                `width`, the size wanted for the output.
+                of one size per batch, in the stages "light", "image" and "region"); in training also `sem_seg` int64
+                `[H, W]`, optionally `valid_size`, the part of the crop that is not padding, for the light adaptation
+                `day` and optionally `night`, crops `[3, H, W]` of other images, and for the detector `hard_boxes`
+                `[N, 4]` and `hard_classes` `[N]`; at test optionally `height` and `width`, the size wanted for the
+                output.
 
         Returns:
             In training a dict of scalar losses. At test, per image:
@@ -174,11 +199,28 @@ class NightLab(nn.Module):
         if self.stage in ("rdn", "hdm"):
             assert self.detector is not None
             return labelling.losses(self, self.detector, batched_inputs)
-        level = self.image_level if self.stage == "image" else self.region_level
-        assert level is not None
         images = torch.stack([self._to_device(x["image"]) for x in batched_inputs])
+        valid = valid_pixels(batched_inputs, images)
+        if self.stage == "light":
+            return self._light_losses(self.image_level, batched_inputs, images, self.image_level.adapt(images, valid))
+        level: Segmentor | RegionLevel | None = self.image_level if self.stage == "image" else self.region_level
+        assert level is not None
         target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
-        return level.losses(level(images), target)
+        output = level(images, valid)
+        losses = level.losses(output, target)
+        if self.learns_light:
+            losses |= self._light_losses(level.own_segmentor, batched_inputs, images, output.adapted)
+        return losses
+
+    def _light_losses(
+        self, level: Segmentor, batched_inputs: list[dict[str, Any]], images: Tensor, adapted: Tensor
+    ) -> dict[str, Tensor]:
+        """What trains the light adaptation: the batch (or its `night` crops) against its `day` crops."""
+        day = torch.stack([self._to_device(x["day"]) for x in batched_inputs])
+        if "night" in batched_inputs[0]:
+            images = torch.stack([self._to_device(x["night"]) for x in batched_inputs])
+            adapted = level.adapt(images)
+        return level.adaptation_losses(images, adapted, day)
 
     def predict(
         self, batched_inputs: list[dict[str, Any]], image_level: list[Tensor] | None = None, flips: bool = False
@@ -345,6 +387,18 @@ class NightLab(nn.Module):
 
     def _to_device(self, image: Tensor) -> Tensor:
         return image.to(self.device, non_blocking=True).float()
+
+
+def valid_pixels(batched_inputs: list[dict[str, Any]], images: Tensor) -> Tensor | None:
+    """What of training crops `[B, 3, H, W]` is no padding, bool `[B, 1, H, W]`; None where nothing is padded."""
+    height, width = images.shape[-2:]
+    sizes = [x.get("valid_size", (height, width)) for x in batched_inputs]
+    if all(size == (height, width) for size in sizes):
+        return None
+    valid = torch.zeros(len(sizes), 1, height, width, dtype=torch.bool)
+    for mask, (h, w) in zip(valid, sizes, strict=True):
+        mask[:, :h, :w] = True
+    return valid.to(images.device, non_blocking=True)
 
 
 def output_size(record: dict[str, Any]) -> tuple[int, int]:

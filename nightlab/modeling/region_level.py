@@ -38,25 +38,35 @@ class RegionLevel(nn.Module):
         if len(head.CLASS_WEIGHTS):
             head.CLASS_WEIGHTS = [*head.CLASS_WEIGHTS, 1.0]
         return {
-            "segmentor": Segmentor(region),
+            "segmentor": Segmentor(region, level="region"),
             "num_classes": classes,
             "all_classes": cfg.MODEL.REGION.CLASSES == "all",
         }
 
     def start_from(self, image_level: Segmentor, hard: Tensor) -> None:
-        """Take over the image level's weights; *other* starts as the mean of the classes that it stands for."""
+        """Take over the image level's weights; *other* starts as the mean of the classes that it stands for.
+
+        A light adaptation that only one of the levels has stays as it is.
+        """
         self.used.copy_(torch.ones_like(hard) if self.all_classes else hard)
         rest = ~hard if (~hard).any() else hard
         mine = self.segmentor.state_dict()
         state = {}
         for name, theirs in image_level.state_dict().items():
+            if name not in mine:
+                continue
             if mine[name].shape != theirs.shape:  # a classifier's weight or bias
                 theirs = torch.cat([theirs, theirs[rest].mean(dim=0, keepdim=True)])
             state[name] = theirs
-        self.segmentor.load_state_dict(state)
+        self.segmentor.load_state_dict({**mine, **state})
 
-    def forward(self, crops: Tensor) -> SegmentorOutput:
-        output = self.segmentor(crops)
+    @property
+    def own_segmentor(self) -> Segmentor:
+        """The segmentor that it wraps."""
+        return self.segmentor
+
+    def forward(self, crops: Tensor, valid: Tensor | None = None) -> SegmentorOutput:
+        output = self.segmentor(crops, valid)
         aux = output.aux_logits
         return output._replace(logits=self._mask(output.logits), aux_logits=None if aux is None else self._mask(aux))
 

@@ -7,11 +7,14 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone, build_sem_seg_head
+from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.errors import InputError
 from nightlab.modeling.layers import resize_to
+from nightlab.modeling.light import build_light
+from nightlab.modeling.light_losses import LightLosses, build_light_losses
 from nightlab.modeling.losses import segmentation_loss
 from nightlab.modeling.upernet import FCNHead
 
@@ -19,17 +22,22 @@ from nightlab.modeling.upernet import FCNHead
 class SegmentorOutput(NamedTuple):
     """Logits `[B, K, h, w]` of the decode head and of the auxiliary head, over the padded images.
 
-    `image` are the normalised, padded images and `features` what the backbone made of them, for the hardness detector.
+    `image` are the normalised, padded images and `features` what the backbone made of them, for the hardness detector;
+    `adapted` are the images `[B, 3, H, W]` in [0, 255] after light adaptation.
     """
 
     logits: Tensor
     aux_logits: Tensor | None
     image: Tensor
     features: dict[str, Tensor]
+    adapted: Tensor
 
 
 class Segmentor(nn.Module):
-    """Images `[B, 3, H, W]` in [0, 255] to logits `[B, K, H/4, W/4]`; any height and width."""
+    """Images `[B, 3, H, W]` in [0, 255] to logits `[B, K, H/4, W/4]`; any height and width.
+
+    Light adaptation, where there is one, comes first.
+    """
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -49,9 +57,18 @@ class Segmentor(nn.Module):
         ignore_label: int,
         class_weights: Sequence[float] = (),
         channels_last: bool = False,
+        light: nn.Module | None = None,
+        light_losses: LightLosses | None = None,
     ):
-        """`class_weights`: what a pixel of each class counts in the loss, K numbers; empty: all the same."""
+        """
+        Args:
+            class_weights: what a pixel of each class counts in the loss, K numbers; empty: all the same.
+            light: maps images in [0, 255] to such images.
+            light_losses: what trains `light` beside the segmentation.
+        """
         super().__init__()
+        self.light = light
+        self.light_losses = light_losses
         self.backbone = backbone
         self.decode_head = decode_head
         self.aux_head = aux_head
@@ -66,7 +83,8 @@ class Segmentor(nn.Module):
         self.to(memory_format=self.memory_format)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+    def from_config(cls, cfg: CfgNode, level: str = "image") -> dict[str, Any]:
+        """`level`, image or region, says whether MODEL.LIGHT.LEVELS gives this segmentor a light adaptation."""
         backbone = build_backbone(cfg, ShapeSpec(channels=3))
         features = backbone.output_shape()
         aux, head = cfg.MODEL.AUX_HEAD, cfg.MODEL.SEM_SEG_HEAD
@@ -85,22 +103,37 @@ class Segmentor(nn.Module):
             "ignore_label": head.IGNORE_VALUE,
             "class_weights": _class_weights(cfg),
             "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "light": build_light(cfg) if level in cfg.MODEL.LIGHT.LEVELS else None,
+            "light_losses": build_light_losses(cfg) if level in cfg.MODEL.LIGHT.LEVELS else None,
         }
+
+    @property
+    def own_segmentor(self) -> "Segmentor":
+        """Itself; for the region level, which wraps one, the one that it wraps."""
+        return self
 
     @property
     def step(self) -> int:
         """Images are padded to multiples of this, the backbone's finest stride."""
         return int(self.backbone.size_divisibility)  # type: ignore[arg-type]
 
-    def forward(self, images: Tensor) -> SegmentorOutput:
-        """The auxiliary head runs in training only."""
-        x = (images - self.pixel_mean) / self.pixel_std
+    def adapt(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Light adaptation; pixels that are not `valid` (bool `[B, 1, H, W]`), as padding, stay as they are."""
+        if self.light is None:
+            return images
+        adapted = self.light(images)
+        return adapted if valid is None else torch.where(valid, adapted, images)
+
+    def forward(self, images: Tensor, valid: Tensor | None = None) -> SegmentorOutput:
+        """The auxiliary head runs in training only; `valid` as for `adapt`."""
+        adapted = self.adapt(images, valid)
+        x = (adapted - self.pixel_mean) / self.pixel_std
         # Zeros are the mean colour here, as in detectron2's ImageList.
         x = self._pad(x, 0).contiguous(memory_format=self.memory_format)
         features = self.backbone(x)
         logits = self.decode_head(features)
         aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
-        return SegmentorOutput(logits, aux_logits, x, features)
+        return SegmentorOutput(logits, aux_logits, x, features, adapted)
 
     def losses(self, output: SegmentorOutput, target: Tensor) -> dict[str, Tensor]:
         """Cross entropy of both heads against `target` `[B, H, W]` (int64, class ids or the ignore label)."""
@@ -110,6 +143,16 @@ class Segmentor(nn.Module):
         if output.aux_logits is not None:
             losses["loss_aux"] = self.aux_weight * segmentation_loss(output.aux_logits, *args)
         return losses
+
+    def adaptation_losses(self, images: Tensor, adapted: Tensor, day: Tensor) -> dict[str, Tensor]:
+        """Losses of the light adaptation (see `LightLosses`); how the discriminator does goes to the event storage."""
+        assert self.light_losses is not None
+        outcome = self.light_losses(images, adapted, day, self.adapt(day))
+        storage = get_event_storage()
+        if storage.iter % 20 == 0:  # writing it down waits for the device
+            storage.put_scalar("light/discriminator_accuracy", outcome.accuracy)
+            storage.put_scalar("light/added", (adapted - images).detach().mean() / 255)
+        return outcome.losses
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits `[B, K, h, w]` of images of `size` (H, W), resized and cut to `[B, K, H, W]`."""

@@ -181,6 +181,15 @@ def test_each_class_is_as_likely_however_rare():
     assert len(np.unique(middle[~rare].round(3), axis=0)) == 8
 
 
+def test_a_rare_class_that_touches_another_has_regions_of_its_own():
+    label = np.zeros((120, 160), np.uint8)
+    label[60:68, 60:92] = 1
+    label[60:64, 92:96] = 2  # as a rider on a motorcycle
+    boxes = drawn(mapper(shift=0.0, context_range=(1.0, 1.0)), label)
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert {tuple(place) for place in middle.round(3)} == {(76, 64), (94, 62)}
+
+
 def test_a_long_region_is_shown_in_parts_all_along():
     label = np.zeros((200, 300), np.uint8)
     label[100:103, 20:280] = 1

@@ -132,12 +132,41 @@ def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
     [
         (("MODEL.HARDNESS.LABELS", "hmd"), "LABELS: 'hmd'"),
         (("MODEL.REGION.ENABLED", "False"), "needs the region level"),
+        (("MODEL.HARDNESS.BOXES", "component"), "component boxes are RDN's"),
+        (("MODEL.LIGHT.TRAIN", "later"), "LIGHT.TRAIN: 'later' is not \"joint\""),
+        (("MODEL.LIGHT.NAME", "relam"), r"DATASETS\.DAY"),
         (("DATASETS.VAL", "()", "DATASETS.VAL_FRACTION", "0.0"), "HDM learns gain on held-out images"),
     ],
 )
 def test_settings_that_cannot_work(dual, opts, message):
     with pytest.raises(InputError, match=message):
         run(arguments(dual, *opts))
+
+
+def test_light_comes_first_and_stays(config, tmp_path):  # noqa: F811
+    """ReLAM in a stage of its own, then frozen under the segmentation; its checkpoint starts the image level."""
+    opts = ("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.TRAIN", "first", "MODEL.LIGHT.CHANNELS", "8", "DATASETS.DAY")
+    run(arguments(config, *opts, "('tiny_val',)", "STAGES.LIGHT.MAX_ITER", "3"))
+    stages = tmp_path / "out" / "stages"
+    light, image = weights(stages / "light" / "model_final.pth"), weights(stages / "image" / "model_final.pth")
+    differs = {key for key in light if not torch.equal(light[key], image[key])}
+    assert differs and not any(".light" in key for key in differs)
+    assert light["image_level.light.generator.last.weight"].abs().sum() > 0, "it began as zero and has learned"
+    whole = weights(tmp_path / "out" / "model_final.pth")
+    assert all(torch.equal(whole[key], image[key]) for key in whole)
+
+
+def test_light_learns_beside_the_segmentation_and_resumes(config, tmp_path):  # noqa: F811
+    opts = ("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.CHANNELS", "8", "DATASETS.DAY", "('tiny_val',)")
+    run(arguments(config, *opts))
+    out, resumed = tmp_path / "out", tmp_path / "resumed"
+    metrics = (out / "metrics.json").read_text()
+    assert "loss_light_ssim" in metrics and "light/discriminator_accuracy" in metrics
+    resumed.mkdir()
+    (resumed / "model_0000001.pth").write_bytes((out / "model_0000001.pth").read_bytes())
+    (resumed / "last_checkpoint").write_text("model_0000001.pth")
+    run(arguments(config, *opts, "OUTPUT_DIR", str(resumed), resume=True))
+    assert not changed(weights(out / "model_final.pth"), weights(resumed / "model_final.pth"))
 
 
 def test_every_stage_has_its_schedule(dual):

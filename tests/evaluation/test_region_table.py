@@ -43,7 +43,9 @@ def cells(table):
 
 
 def test_one_study():
-    found = cells(study_table([document()]))
+    table = study_table([document()])
+    found = cells(table)
+    assert len(table.splitlines()) == len(found) == 7, "one line each, of the most regions"
     assert found["regions from"] == ["regions", "mIoU", "hard", "easy", "time on top"]
     assert found["image level"] == ["0.0", "50.00", "20.00", "80.00", "0.00"]
     assert found["detector"] == ["4.5", "54.00", "30.00", "80.00", "1.50"]

@@ -1,0 +1,184 @@
+"""ReLAM, the light adaptation module: a light map that is added to the image, and what may stand in its place.
+
+Everything here maps images `[B, 3, H, W]` in [0, 255] to images of the same kind, before normalisation. Symbols, as in
+the paper: I the image in [0, 1], L = Phi_light(I) the light map in [-1, 1], I' = I + L, cut to [0, 1].
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nightlab.errors import InputError
+from nightlab.modeling.layers import groups_of_eight, resize_to
+
+# Those that learn, beside the segmentation or before it.
+TRAINED = ("relam", "translation")
+KINDS = ("", "relam", "translation", "gamma", "clahe", "torchscript")
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, added to their input: CycleGAN's, but for its instance norm, which fails on one pixel."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="replicate"),
+            groups_of_eight(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="replicate"),
+            groups_of_eight(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Generator(nn.Module):
+    """CycleGAN's ResNet generator without its last activation: `[B, 3, h, w]` in [-1, 1] to `[B, 3, h, w]`.
+
+    Two strides of two, residual blocks, and back by bilinear resizing; replicated borders, so that there is no halo.
+    Its last convolution starts at zero, and with it the output.
+    """
+
+    def __init__(self, channels: int, blocks: int):
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 7, padding=3, padding_mode="replicate")
+        self.down1 = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, padding_mode="replicate")
+        self.down2 = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1, padding_mode="replicate")
+        self.blocks = nn.Sequential(*(ResidualBlock(4 * channels) for _ in range(blocks)))
+        self.up1 = nn.Conv2d(4 * channels, 2 * channels, 3, padding=1, padding_mode="replicate")
+        self.up2 = nn.Conv2d(2 * channels, channels, 3, padding=1, padding_mode="replicate")
+        self.last = nn.Conv2d(channels, 3, 7, padding=3, padding_mode="replicate")
+        nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        stem = F.relu(self.stem(x))
+        half = F.relu(self.down1(stem))
+        x = self.blocks(F.relu(self.down2(half)))
+        x = F.relu(self.up1(resize_to(x, (half.shape[-2], half.shape[-1]))))
+        x = F.relu(self.up2(resize_to(x, (stem.shape[-2], stem.shape[-1]))))
+        return self.last(x)
+
+
+class LightAdapter(nn.Module):
+    """ReLAM (paper, section 3.4): I' = I + L, with L made at a fraction of the resolution and enlarged.
+
+    L is smooth, so texture passes untouched. An untrained adapter changes nothing.
+    """
+
+    def __init__(self, *, channels: int = 16, blocks: int = 3, scale: float = 0.25):
+        """`scale`: of the resolution at which the light map is made."""
+        super().__init__()
+        self.generator = Generator(channels, blocks)
+        self.scale = scale
+
+    def light_map(self, images: Tensor) -> Tensor:
+        """L `[B, 3, H, W]` in [-1, 1]."""
+        height, width = images.shape[-2:]
+        small = (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
+        x = F.interpolate(images / 255, size=small, mode="bilinear", align_corners=False, antialias=self.scale < 1)
+        return resize_to(self.generator(2 * x - 1).float().tanh(), (height, width))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images / 255 + self.light_map(images)).clamp(0, 1) * 255
+
+
+class Translator(nn.Module):
+    """A full translation I' = G(I) at full resolution, as CycleGAN's, which the paper found worse than a light map.
+
+    Starts as the identity, too: what its generator gives is added in the range before tanh.
+    """
+
+    def __init__(self, *, channels: int = 16, blocks: int = 3):
+        super().__init__()
+        self.generator = Generator(channels, blocks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = 2 * images / 255 - 1
+        # tanh's inverse of the image, short of its ends, plus what the generator wants.
+        y = (torch.atanh(x.clamp(-0.999, 0.999)) + self.generator(x).float()).tanh()
+        return (y + 1) * 127.5
+
+
+class Gamma(nn.Module):
+    """Each image to the power that brings its mean to `mean` (in 0...1), never darker than it is."""
+
+    def __init__(self, mean: float = 0.4):
+        super().__init__()
+        self.mean = mean
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = (images / 255).clamp(0, 1)
+        level = x.mean(dim=(1, 2, 3), keepdim=True).clamp(1e-4, 1 - 1e-4)
+        power = (torch.log(torch.full_like(level, self.mean)) / level.log()).clamp(0.1, 1)
+        return x.clamp(min=1e-6).pow(power) * 255
+
+
+class Clahe(nn.Module):
+    """Contrast-limited histogram equalisation of the lightness by OpenCV; on the CPU, without a gradient."""
+
+    def __init__(self, clip_limit: float = 2.0, tiles: int = 8):
+        super().__init__()
+        self.clip_limit = clip_limit
+        self.tiles = tiles
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        frames = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return torch.from_numpy(np.stack([self._one(frame) for frame in frames])).permute(0, 3, 1, 2).to(images)
+
+    def _one(self, frame: np.ndarray) -> np.ndarray:
+        lab = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2LAB)
+        lab[..., 0] = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply(lab[..., 0])
+        return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+
+
+class ScriptedEnhancement(nn.Module):
+    """A pretrained enhancement network as a TorchScript file: `[B, 3, H, W]` in [0, 1] to the same; frozen."""
+
+    def __init__(self, path: str):
+        """Raises InputError where the file is missing or no TorchScript."""
+        super().__init__()
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such enhancement network; set MODEL.LIGHT.FILE to a TorchScript file")
+        try:
+            self.network = torch.jit.load(path, map_location="cpu")
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{path}: not a TorchScript file ({reason}); save the network with torch.jit.save"
+            ) from None
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        enhanced = self.network(images / 255)
+        if enhanced.shape != images.shape:
+            raise InputError(f"the enhancement network turns {tuple(images.shape)} into {tuple(enhanced.shape)}")
+        return enhanced.clamp(0, 1) * 255
+
+
+def build_light(cfg: CfgNode) -> nn.Module | None:
+    """The light adaptation that MODEL.LIGHT describes; None for none.
+
+    Raises:
+        InputError: MODEL.LIGHT.NAME is none of `KINDS`, or its file is unusable.
+    """
+    light = cfg.MODEL.LIGHT
+    if light.NAME not in KINDS:
+        raise InputError(f"MODEL.LIGHT.NAME: {light.NAME!r} is not one of {', '.join(map(repr, KINDS))}")
+    if light.NAME == "relam":
+        return LightAdapter(channels=light.CHANNELS, blocks=light.BLOCKS, scale=light.SCALE)
+    if light.NAME == "translation":
+        return Translator(channels=light.CHANNELS, blocks=light.BLOCKS)
+    if light.NAME == "gamma":
+        return Gamma(light.MEAN)
+    if light.NAME == "clahe":
+        return Clahe(light.CLIP_LIMIT, light.TILES)
+    return ScriptedEnhancement(light.FILE) if light.NAME == "torchscript" else None

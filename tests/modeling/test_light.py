@@ -1,0 +1,105 @@
+"""Light adaptation: starts as nothing, keeps to the image, has no halo; each stand-in does what its name says."""
+
+import numpy as np
+import pytest
+import torch
+
+from nightlab.errors import InputError
+from nightlab.modeling.light import KINDS, Clahe, Gamma, LightAdapter, ScriptedEnhancement, Translator, build_light
+
+from .contracts import shake, tiny_config
+
+SIZES = [(1, 1), (5, 2), (33, 47), (64, 96)]
+
+
+def images(height=64, width=96, batch=2):
+    return 255 * torch.rand(batch, 3, height, width)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("adapter", [LightAdapter(), LightAdapter(scale=1.0), Translator()], ids=["map", "full", "G"])
+def test_an_untrained_adapter_changes_nothing(adapter, size):
+    x = images(*size)
+    torch.testing.assert_close(adapter(x), x, rtol=0, atol=0.2 if isinstance(adapter, Translator) else 1e-3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_result_is_an_image(size):
+    adapter = LightAdapter()
+    shake(adapter)
+    with torch.no_grad():
+        adapter.generator.last.weight.normal_(std=1.0)
+        y = adapter(images(*size))
+    assert y.shape == (2, 3, *size) and y.min() >= 0 and y.max() <= 255
+
+
+def test_the_map_is_smooth():
+    """Texture passes: neighbouring pixels get nearly the same light."""
+    adapter = LightAdapter(scale=0.25)
+    shake(adapter)
+    with torch.no_grad():
+        adapter.generator.last.weight.normal_(std=0.1)
+        light = adapter.light_map(images())
+    assert light.std() > 0.01
+    assert light.diff(dim=-1).abs().max() < 1.01 * (light.amax() - light.amin()) / 4
+
+
+def test_an_even_image_gets_even_light_up_to_its_border():
+    adapter = LightAdapter()
+    shake(adapter)
+    with torch.no_grad():
+        adapter.generator.last.weight.normal_(std=0.1)
+        light = adapter.light_map(torch.full((1, 3, 64, 96), 40.0))
+    assert light.abs().max() > 0.01
+    torch.testing.assert_close(light, light[..., 30:31, 40:41].expand_as(light), rtol=0, atol=1e-4)
+
+
+def test_every_weight_of_the_adapter_learns():
+    adapter = LightAdapter()
+    shake(adapter)
+    adapter(images()).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.generator.last.parameters())
+    assert all(p.grad is not None for p in adapter.parameters())
+
+
+def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
+    night, day = torch.full((1, 3, 8, 8), 30.0), torch.full((1, 3, 8, 8), 200.0)
+    x = torch.cat([night, day])
+    y = Gamma(0.4)(x)
+    assert y[0].mean() / 255 == pytest.approx(0.4, abs=0.01)
+    torch.testing.assert_close(y[1], x[1])
+
+
+def test_clahe_raises_local_contrast_as_opencv_does():
+    x = (60 + 10 * torch.rand(1, 3, 64, 64)).round()
+    y = Clahe()(x)
+    assert y.shape == x.shape and y.std() > x.std()
+    assert np.array_equal(Clahe()._one(x[0].permute(1, 2, 0).byte().numpy()), y[0].permute(1, 2, 0).byte().numpy())
+
+
+def test_a_network_from_a_file(tmp_path):
+    class Brighter(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 0.5
+
+    path = tmp_path / "brighter.pt"
+    torch.jit.save(torch.jit.script(Brighter()), path)
+    y = ScriptedEnhancement(str(path))(torch.tensor([0.0, 100, 200]).view(1, 3, 1, 1))
+    torch.testing.assert_close(y.flatten(), torch.tensor([127.5, 227.5, 255]))
+    with pytest.raises(InputError, match=r"absent\.pt"):
+        ScriptedEnhancement("absent.pt")
+    path.write_bytes(b"no network")
+    with pytest.raises(InputError, match=r"brighter\.pt: not a TorchScript file"):
+        ScriptedEnhancement(str(path))
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "torchscript"])
+def test_every_kind_is_built(kind):
+    light = build_light(tiny_config("MODEL.LIGHT.NAME", repr(kind)))
+    assert (light is None) == (kind == "")
+    assert light is None or light(images()).shape == (2, 3, 64, 96)
+
+
+def test_an_unknown_kind():
+    with pytest.raises(InputError, match=r"MODEL\.LIGHT\.NAME: 'lamp'"):
+        build_light(tiny_config("MODEL.LIGHT.NAME", "lamp"))

@@ -1,0 +1,68 @@
+"""What trains the light adaptation: SSIM against another implementation, and two players that do not touch."""
+
+import pytest
+import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from nightlab.modeling.light_losses import LightLosses, PatchDiscriminator, dissimilarity
+
+
+def noisy(height, width):
+    x = 255 * torch.rand(2, 3, height, width)
+    return x, (x + 20 * torch.randn_like(x)).clamp(0, 255)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 57)])
+def test_ssim_agrees_with_torchmetrics_inside(size):
+    """torchmetrics also counts windows that reach over the border, reflected; constant borders make both the same."""
+    x, y = noisy(*size)
+    for image in (x, y):
+        image[..., :10, :] = image[..., -10:, :] = image[..., :, :10] = image[..., :, -10:] = 128
+    _, theirs = structural_similarity_index_measure(x, y, data_range=255.0, return_full_image=True)
+    ours = dissimilarity(x, y)
+    assert ours.item() == pytest.approx(1 - theirs[..., 5:-5, 5:-5].mean().item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [(11, 40), (7, 7), (3, 9), (1, 1)])
+def test_small_images(size):
+    x, y = noisy(*size)
+    assert dissimilarity(x, x).item() == pytest.approx(0, abs=1e-5)
+    assert 0 <= dissimilarity(x, y) <= 2
+
+
+def test_ssim_in_mixed_precision_is_in_full():
+    x, y = noisy(32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = dissimilarity(x, y)
+    torch.testing.assert_close(mixed, dissimilarity(x, y))
+
+
+def test_the_players_do_not_touch():
+    losses = LightLosses(ssim_weight=1.0, gan_weight=1.0, channels=8)
+    night, day = noisy(32, 32)
+    adapted = (night + 5).requires_grad_()
+    outcome = losses(night, adapted, day, day)
+    generator = outcome.losses["loss_light_ssim"] + outcome.losses["loss_light_gan"]
+    generator.backward(retain_graph=True)
+    assert adapted.grad.abs().sum() > 0 and all(p.grad is None for p in losses.parameters())
+    adapted.grad = None
+    outcome.losses["loss_light_discriminator"].backward()
+    assert adapted.grad is None and all(p.grad is not None for p in losses.parameters())
+
+
+def test_the_discriminator_learns_to_tell_day_from_night():
+    torch.manual_seed(0)
+    losses = LightLosses(ssim_weight=0.0, gan_weight=0.0, channels=8)
+    optimizer = torch.optim.AdamW(losses.parameters(), 3e-3)
+    for _ in range(40):
+        night, day = 60 * torch.rand(2, 3, 32, 32), 120 + 60 * torch.rand(2, 3, 32, 32)
+        outcome = losses(night, night, day, day)
+        optimizer.zero_grad()
+        sum(outcome.losses.values()).backward()
+        optimizer.step()
+    assert outcome.accuracy > 0.95
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 47)])
+def test_patches_of_any_size(size):
+    assert PatchDiscriminator(8)(torch.randn(1, 3, *size)).shape[:2] == (1, 1)
