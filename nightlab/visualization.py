@@ -123,7 +123,7 @@ def titled_grid(tiles: Mapping[str, np.ndarray], columns: int) -> np.ndarray:
     draw = ImageDraw.Draw(canvas)
     for i, (title, tile) in enumerate(tiles.items()):
         x, y = MARGIN + i % columns * step_x, i // columns * step_y
-        draw.text((x, y + TITLE_HEIGHT / 2), title, TEXT, _font(), anchor="lm")
+        draw.text((x, y + TITLE_HEIGHT / 2), title, TEXT, text_font(), anchor="lm")
         canvas.paste(Image.fromarray(tile), (x, y + TITLE_HEIGHT))
     return np.asarray(canvas)
 
@@ -134,7 +134,7 @@ def legend(names: Sequence[str], colors: Colors, width: int) -> np.ndarray:
     places: list[tuple[int, int]] = []
     x, y = MARGIN, 0
     for name in names:
-        needed = swatch + MARGIN + round(_font().getlength(name)) + 2 * MARGIN
+        needed = swatch + MARGIN + round(text_font().getlength(name)) + 2 * MARGIN
         if x > MARGIN and x + needed > width:
             x, y = MARGIN, y + TITLE_HEIGHT
         places.append((x, y))
@@ -145,7 +145,7 @@ def legend(names: Sequence[str], colors: Colors, width: int) -> np.ndarray:
         middle = y + TITLE_HEIGHT // 2
         top = middle - swatch // 2
         draw.rectangle((x, top, x + swatch - 1, top + swatch - 1), tuple(color), outline=TEXT)
-        draw.text((x + swatch + MARGIN, middle), name, TEXT, _font(), anchor="lm")
+        draw.text((x + swatch + MARGIN, middle), name, TEXT, text_font(), anchor="lm")
     return np.asarray(canvas)
 
 
@@ -176,6 +176,6 @@ def to_tile_width(image: np.ndarray, *labels: np.ndarray) -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont:
+def text_font() -> ImageFont.FreeTypeFont:
     """DejaVu Sans as it comes with matplotlib: the same on every machine, with the letters of most alphabets."""
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), FONT_SIZE)

@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.modeling import build_model
@@ -62,7 +63,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def study(options: argparse.Namespace) -> dict:
+def study(options: argparse.Namespace) -> dict[str, Any]:
     """Run one checkpoint over one data set; the report, also written to --output."""
     cfg = load_config(options.config_file, options.opts)
     catalog.register_cards(cfg.DATASETS.CARDS)
@@ -86,17 +87,15 @@ def study(options: argparse.Namespace) -> dict:
     document = {"dataset": name, "weights": str(weights), **result.report()}
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        counts = {f"{source}|{n}": row for (source, n), row in result.rows.items()}
-        np.savez_compressed(
-            options.output.with_suffix(".npz"),
-            image_ids=np.array(list(next(iter(counts.values())).per_image)),
-            **{key: np.stack(list(row.per_image.values())) for key, row in counts.items()},
-        )
+        arrays: dict[str, Any] = {"image_ids": np.array(list(next(iter(result.rows.values())).per_image))}
+        for (source, number), row in result.rows.items():
+            arrays[f"{source}|{number}"] = np.stack(list(row.per_image.values()))
+        np.savez_compressed(options.output.with_suffix(".npz"), **arrays)
         write_json(options.output, {**document, "per_image": options.output.with_suffix(".npz").name})
     return document
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         document["rows"]

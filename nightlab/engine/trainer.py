@@ -97,6 +97,8 @@ class NightLabTrainer(DefaultTrainer):
             ret.append(Validation(cfg.TEST.EVAL_PERIOD, self.validate))
             if comm.is_main_process():
                 ret.append(KeepBest(cfg.TEST.EVAL_PERIOD, self.checkpointer))
+        if unwrap(self.model).learns_light and comm.is_main_process():
+            ret.append(WatchLight())
         if comm.is_main_process():
             ret += [checkpoints, hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD)]
         return ret
@@ -134,6 +136,33 @@ class Validation(hooks.EvalHook):
         super().after_step()
         if self.trainer.iter + 1 == self.trainer.max_iter:
             self._do_eval()
+
+
+class WatchLight(hooks.HookBase):
+    """Says so when the discriminator of the light adaptation wins outright, or cannot tell day from night at all."""
+
+    METRIC = "light/discriminator_accuracy"
+    WINDOW = 10  # records; one is made every twenty iterations
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def after_step(self) -> None:
+        history = self.trainer.storage.histories().get(self.METRIC)
+        if history is None or len(history.values()) < self.WINDOW:
+            return
+        accuracy = history.median(self.WINDOW)
+        state = "wins" if accuracy > 0.98 else "loses" if accuracy <= 0.5 else ""
+        if state and state != self._said:
+            meaning = (
+                "it wins outright, so that the light map learns little from it: raise MODEL.LIGHT.GAN_WEIGHT, or lower "
+                "DISCRIMINATOR_CHANNELS"
+                if state == "wins"
+                else "it cannot tell day from adapted night: either they look alike, or it is too weak (raise "
+                "MODEL.LIGHT.DISCRIMINATOR_CHANNELS)"
+            )
+            logger.warning("light discriminator right on %.0f %% of patches: %s", 100 * accuracy, meaning)
+        self._said = state
 
 
 class KeepBest(hooks.BestCheckpointer):

@@ -152,6 +152,9 @@ class Segmentor(nn.Module):
         if storage.iter % 20 == 0:  # writing it down waits for the device
             storage.put_scalar("light/discriminator_accuracy", outcome.accuracy)
             storage.put_scalar("light/added", (adapted - images).detach().mean() / 255)
+        if storage.iter % 500 == 0:
+            before, after = (x[0].detach().round().clamp(0, 255).byte().cpu() for x in (images, adapted))
+            storage.put_image("light", torch.cat([before, after], dim=-1))
         return outcome.losses
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,36 @@
+"""What light adaptation does to a set of images, in figures: luminance, contrast, and how much structure it keeps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nightlab.modeling.light_losses import dissimilarity
+
+# Rec. 601
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def light_figures(images: Tensor, adapted: Tensor) -> dict[str, float]:
+    """Figures of a batch `[B, 3, H, W]` in [0, 255]: mean luminance and its deviation inside the images, before and
+    after, both 0 to 255; `ssim` between the two; the share of colour values that are cut off at white."""
+    before, after = _luminance(images), _luminance(adapted)
+    return {
+        "luminance": float(before.mean()),
+        "adapted_luminance": float(after.mean()),
+        "contrast": float(before.flatten(1).std(dim=1).mean()),
+        "adapted_contrast": float(after.flatten(1).std(dim=1).mean()),
+        "ssim": 1 - float(dissimilarity(images, adapted)),
+        "clipped": float((adapted >= 254.5).float().mean()),
+    }
+
+
+def average(figures: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Mean of each figure over the images, with their number."""
+    return {key: float(np.mean([f[key] for f in figures])) for key in figures[0]} | {"images": len(figures)}
+
+
+def _luminance(images: Tensor) -> Tensor:
+    return torch.einsum("bchw,c->bhw", images.float(), torch.tensor(_LUMA, device=images.device))
