@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.modeling.layers import classifier, conv_norm_relu, resize_to
+from nightlab.modeling.resized_conv import conv_of_resized, textbook
 
 
 class PyramidPooling(nn.Module):
@@ -115,9 +116,10 @@ class UPerNetHead(nn.Module):
             lateral_x = lateral(x)
             top = lateral_x + resize_to(top, lateral_x.shape[-2:])
             levels.insert(0, conv(top))
-        size = levels[0].shape[-2:]
-        fused = self.fusion(torch.cat([resize_to(level, size) for level in levels], dim=1))
-        return self.classifier(self.dropout(fused))
+        conv = self.fusion[0]
+        # Two thirds of the head's multiply-adds, so not on maps that are merely enlarged where that can be helped.
+        fused = conv_of_resized(conv, levels) if isinstance(conv, nn.Conv2d) else textbook(conv, levels)
+        return self.classifier(self.dropout(self.fusion[1:](fused)))
 
 
 class FCNHead(nn.Module):
