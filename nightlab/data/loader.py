@@ -85,7 +85,9 @@ class SlotDataset(Dataset[dict[str, Any]]):
         iteration, slot = position
         key = (*self.key, iteration, slot)
         item = self.mapper(self.records[self.record_index(iteration, slot)], key)
-        return item | {name: draw(key) for name, draw in self.unpaired.items()}
+        if self.unpaired:
+            item |= {name: draw(key) for name, draw in self.unpaired.items()}
+        return item
 
     def record_index(self, iteration: int, slot: int) -> int:
         epoch, place = divmod(iteration * self.batch_size + slot, len(self.records))
