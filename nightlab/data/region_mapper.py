@@ -50,7 +50,7 @@ class RegionMapper:
         region = cfg.MODEL.REGION
         return {
             "hard": hard,
-            "rule": RegionRule(tuple(region.CROP_SIZE), region.CONTEXT, *region.ZOOM_RANGE),
+            "rule": RegionRule.from_config(cfg),
             "context_range": region.CONTEXT_RANGE,
             "shift": region.SHIFT,
             "random_share": region.RANDOM_SHARE,

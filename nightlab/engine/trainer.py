@@ -29,6 +29,7 @@ from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.evaluation.evaluator import NightLabEvaluator
+from nightlab.evaluation.metrics import is_hard
 from nightlab.modeling.weights import load_backbone_weights
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,7 @@ class NightLabTrainer(DefaultTrainer):
         figures = comm.all_gather(results)[0]["sem_seg"]
         if self.stage == "image":
             iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
-            # An absent class has no IoU (NaN) and is not hard.
-            model.hard_class_mask.copy_(torch.from_numpy(iou < 100 * self.cfg.MODEL.NIGHTLAB.HARD_IOU))
+            model.hard_class_mask.copy_(torch.from_numpy(is_hard(iou, self.cfg.MODEL.NIGHTLAB.HARD_IOU)))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
 

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from nightlab.data import catalog
 from nightlab.errors import InputError
+from nightlab.evaluation.metrics import is_hard
 from nightlab.files import written_aside
 from nightlab.report.reading import read_run
 from nightlab.report.run_files import Evaluation, RunFiles, number
@@ -65,11 +66,6 @@ class Ranking:
         number_of_hard = sum(c.hard for c in self.classes)
         said = f"{number_of_hard} of {len(self.classes)} classes are hard (IoU < {100 * self.hard_iou:g} %)"
         return f"{said} on {self.runs[0].data}" + (f", mean of {len(self.runs)} runs" if len(self.runs) > 1 else "")
-
-
-def is_hard(iou: np.ndarray, hard_iou: float) -> np.ndarray:
-    """Which classes are hard: bool `[K]` of IoU `[K]` in percent and a threshold in 0...1. NaN (absent) never is."""
-    return np.asarray(iou, float) < 100 * hard_iou
 
 
 def read_held_out(path: str | Path, checkpoint: str = "best") -> HeldOut:

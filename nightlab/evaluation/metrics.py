@@ -38,6 +38,11 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
         return np.where(present, iou, 0).sum(-1) / present.sum(-1)
 
 
+def is_hard(iou: np.ndarray, hard_iou: float) -> np.ndarray:
+    """Which classes are hard: bool `[K]` of IoU `[K]` in percent and a threshold in 0...1. NaN (absent) never is."""
+    return np.asarray(iou, float) < 100 * hard_iou
+
+
 def summarize(confusion: np.ndarray, classes: Sequence[str], hard: Sequence[bool] | np.ndarray) -> dict[str, float]:
     """The figures of one evaluation in percent: mIoU, mIoU-hard, mIoU-easy, fwIoU, mACC, pACC and, by class, IoU, ACC.
 

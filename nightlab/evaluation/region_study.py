@@ -21,6 +21,7 @@ from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.region_level import UNUSED
 from nightlab.modeling.regions import choose, crop_and_zoom
 from nightlab.modeling.sources import SOURCES, Candidates
 
@@ -161,7 +162,7 @@ class RegionStudy:
             logits = self.model.image_level(crops).logits
             logits = self.model.image_level.at_image_size(logits, self.model.rule.crop_size)
             # All classes are in use, so *other* gets nothing.
-            logits = torch.cat([logits, torch.full_like(logits[:, :1], -1e4)], dim=1)
+            logits = torch.cat([logits, torch.full_like(logits[:, :1], UNUSED)], dim=1)
             pasted = merging.paste(logits, boxes, image.size)
             used = torch.ones_like(self.model.hard_class_mask)
             merged = merging.merge(merged, pasted, used, "posterior")

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from nightlab.modeling.backbone import TimmBackbone
 from nightlab.modeling.layers import conv_norm_relu, groups_of_eight, resize_to
+from nightlab.modeling.regions import best_iou
 
 FEATURE = "hardness"
 
@@ -80,7 +81,7 @@ class RegionRPN(RPN):
         index, label = self.anchor_matcher(quality)
         negative = instances.gt_boxes[~instances.gt_positive]
         if len(negative):
-            near = pairwise_iou(negative, anchors).amax(dim=0) >= self.negative_iou
+            near = best_iou(anchors.tensor, negative.tensor) >= self.negative_iou
             label[(label != 1) & near] = 0
             if not self.background:
                 label[(label == 0) & ~near] = -1

@@ -138,7 +138,7 @@ class NightLab(nn.Module):
         parts: dict[str, Any] = {}
         if region.ENABLED:
             parts["region_level"] = RegionLevel(cfg)
-            parts["rule"] = RegionRule(tuple(region.CROP_SIZE), region.CONTEXT, *region.ZOOM_RANGE)
+            parts["rule"] = RegionRule.from_config(cfg)
             parts["source"] = nightlab.REGIONS
             if hardness.LABELS:
                 parts["detector"] = HardnessDetector(cfg, image_level.backbone.output_shape())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nightlab.modeling.segmentor import Segmentor, SegmentorOutput
 
 # Finite, so that resizing a map of it stays itself, and within float16.
-_UNUSED = -1e4
+UNUSED = -1e4
 
 
 class RegionLevel(nn.Module):
@@ -81,4 +81,4 @@ class RegionLevel(nn.Module):
 
     def _mask(self, logits: Tensor) -> Tensor:
         outputs = torch.cat([self.used, ~self.used.all()[None]])
-        return logits.masked_fill(~outputs[:, None, None], _UNUSED)
+        return logits.masked_fill(~outputs[:, None, None], UNUSED)

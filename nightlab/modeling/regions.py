@@ -5,10 +5,14 @@ box of width w in a crop of c columns is x0 + p w / c, so cutting out and pastin
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou, nms
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 Size = tuple[int, int]
 
@@ -32,6 +36,12 @@ class RegionRule:
     def __post_init__(self) -> None:
         if not 0 < self.min_zoom <= self.max_zoom:
             raise ValueError(f"zoom from {self.min_zoom} to {self.max_zoom}: give 0 < minimum <= maximum")
+
+    @classmethod
+    def from_config(cls, cfg: "CfgNode") -> "RegionRule":
+        """What MODEL.REGION says."""
+        region = cfg.MODEL.REGION
+        return cls(tuple(region.CROP_SIZE), region.CONTEXT, *region.ZOOM_RANGE)
 
     def without_context(self) -> "RegionRule":
         """The rule for boxes that have their context already."""

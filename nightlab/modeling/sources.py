@@ -56,16 +56,13 @@ def grid(view: View) -> Candidates:
 
     Every cell is as good as another: a random order, the same one for the same image, says which are kept of too many.
     """
-    boxes = _grid_of(view)
+    device = view.log_probabilities.device
+    for zoom in torch.linspace(view.rule.max_zoom, view.rule.min_zoom, 7).tolist():
+        boxes = view.rule.grid(view.frame, zoom, device=device)
+        if len(boxes) <= view.max_regions:
+            break
     scores = np.random.default_rng((8, view.key)).uniform(0, 1, len(boxes))
     return Candidates(boxes, torch.as_tensor(scores, dtype=torch.float32, device=boxes.device))
-
-
-def _grid_of(view: View) -> Tensor:
-    device = view.log_probabilities.device
-    zooms = torch.linspace(view.rule.max_zoom, view.rule.min_zoom, 7).tolist()
-    grids = [view.rule.grid(view.frame, zoom, device=device) for zoom in zooms]
-    return next((boxes for boxes in grids if len(boxes) <= view.max_regions), grids[-1])
 
 
 def random(view: View) -> Candidates:
