@@ -118,8 +118,8 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.REGION.RANDOM_SHARE = 0.2
 
     light = cfg.MODEL.LIGHT = CfgNode()
-    # Light adaptation before each level: "" none, "relam" (the paper's), "translation" (CycleGAN's generator), or
-    # without training "gamma", "clahe" (OpenCV), "torchscript" (a network in FILE).
+    # Light adaptation before each level: "" none, "relam" (the paper's), "translation" (a full translation, as
+    # CycleGAN's), or without training "gamma", "clahe" (OpenCV), "torchscript" and "onnx" (a network in FILE).
     light.NAME = ""
     # The levels that have one: image, region.
     light.LEVELS = ["image", "region"]
@@ -132,6 +132,8 @@ def _add_levels(cfg: CfgNode) -> None:
     # Weights of L_S (1 - SSIM) and of the adversarial loss L_P.
     light.SSIM_WEIGHT = 1.0
     light.GAN_WEIGHT = 0.1
+    # Of "translation", in place of L_S: weight of the cycle, twice that of the identity.
+    light.CYCLE_WEIGHT = 1.0
     light.DISCRIMINATOR_CHANNELS = 32
     # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
     light.MEAN = 0.4

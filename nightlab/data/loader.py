@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper, TrainMapper
+from nightlab.data.region_mapper import RegionMapper
 from nightlab.data.unpaired import UnpairedCrops
 from nightlab.errors import InputError
 
@@ -97,8 +98,12 @@ class SlotDataset(Dataset[dict[str, Any]]):
         return int(self._order[place])
 
 
-def unpaired_crops(cfg: CfgNode, *, region: bool) -> dict[str, UnpairedCrops]:
+def unpaired_crops(
+    cfg: CfgNode, *, regions: RegionMapper | None = None, classes: Sequence[str] = ()
+) -> dict[str, UnpairedCrops]:
     """The `day` and, where DATASETS.NIGHT names any, `night` crops that the light adaptation learns from.
+
+    With `regions`, crops as the region level sees them, around hard regions where images are labelled in `classes`.
 
     Raises:
         InputError: DATASETS.DAY names nothing.
@@ -110,7 +115,7 @@ def unpaired_crops(cfg: CfgNode, *, region: bool) -> dict[str, UnpairedCrops]:
         )
     sets = {"day": cfg.DATASETS.DAY, "night": cfg.DATASETS.NIGHT}
     return {
-        name: UnpairedCrops(cfg, catalog.load(names), region=region, set_number=number)
+        name: UnpairedCrops(cfg, catalog.load(names), set_number=number, regions=regions, classes=classes)
         for number, (name, names) in enumerate(sets.items())
         if names
     }

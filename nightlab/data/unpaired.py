@@ -1,4 +1,4 @@
-"""Crops of image sets without labels: the day (and night) images that the light adaptation learns from."""
+"""Crops of image sets that need no labels: the day (and night) images that the light adaptation learns from."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from detectron2.data import transforms as T
 from torch import Tensor
 
 from nightlab.data.mapper import RandomScale, seeded
+from nightlab.data.region_mapper import RegionMapper
 from nightlab.modeling.regions import crop_and_zoom, shift_inside
 
 
@@ -25,37 +26,50 @@ class UnpairedCrops:
         image_size: Sequence[int] = (0, 0),
         scale_range: Sequence[float] = (1.0, 1.0),
         zoom_range: Sequence[float] | None = None,
+        regions: RegionMapper | None = None,
+        classes: Sequence[str] = (),
         set_number: int = 0,
     ):
         """
         Args:
-            records: of any source; only their images are read.
+            records: of any source.
             crop_size, image_size, scale_range: as those of `TrainMapper`.
             zoom_range: crops are enlarged parts of the frame, as those of `RegionMapper`, instead of scaled frames.
+            regions: draws crops around hard regions from images that are labelled in these `classes`; others have no
+                hard region to go by, and give crops of any place.
             set_number: tells the draws of several sets apart.
         """
         self.records = list(records)
         self.crop_size = (int(crop_size[0]), int(crop_size[1]))
         self.scale = RandomScale(image_size, scale_range)
         self.zoom_range = zoom_range
+        self.regions = regions
+        self.classes = list(classes)
         self.set_number = set_number
 
     @classmethod
     def from_config(
-        cls, cfg: CfgNode, records: Sequence[dict[str, Any]], *, region: bool, set_number: int
+        cls,
+        cfg: CfgNode,
+        records: Sequence[dict[str, Any]],
+        *,
+        set_number: int,
+        regions: RegionMapper | None = None,
+        classes: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Crops as the image level's training sees them, or as the region level's."""
+        """Crops as the image level's training sees them, or with `regions` as the region level's."""
         own: dict[str, Any] = {"crop_size": cfg.INPUT.CROP_SIZE, "image_size": cfg.INPUT.IMAGE_SIZE}
         own["scale_range"] = cfg.INPUT.SCALE_RANGE
-        if region:
+        if regions:
             own = {"crop_size": cfg.MODEL.REGION.CROP_SIZE, "zoom_range": cfg.MODEL.REGION.ZOOM_RANGE}
+            own |= {"regions": regions, "classes": classes}
         return {"records": records, "set_number": set_number, **own}
 
     def __call__(self, key: Sequence[int]) -> Tensor:
         with seeded(*key, 1 + self.set_number):
             record = self.records[np.random.randint(len(self.records))]
             frame = torch.from_numpy(np.ascontiguousarray(self._frame(record))).permute(2, 0, 1)
-            crop = crop_and_zoom(frame, self._window(frame), self.crop_size)[0]
+            crop = crop_and_zoom(frame, self._window(record, frame), self.crop_size)[0]
             if np.random.rand() < 0.5:
                 crop = crop.flip(-1)
         return crop.round().clamp(0, 255).to(torch.uint8)
@@ -68,8 +82,10 @@ class UnpairedCrops:
         T.AugmentationList([self.scale])(augmented)
         return augmented.image
 
-    def _window(self, frame: Tensor) -> Tensor:
+    def _window(self, record: dict[str, Any], frame: Tensor) -> Tensor:
         """A box `[1, 4]` of the crop's aspect; a frame smaller than the crop is repeated at its border."""
+        if self.regions and self._is_labelled(record):
+            return torch.from_numpy(self.regions.draw(record["source"].read_label(record))[None])
         height, width = frame.shape[-2:]
         zoom = 1.0 if self.zoom_range is None else float(np.random.uniform(self.zoom_range[0], self.zoom_range[1]))
         size = np.array([self.crop_size[1], self.crop_size[0]]) / zoom
@@ -78,3 +94,8 @@ class UnpairedCrops:
             corner = corner.round()
         box = torch.from_numpy(np.concatenate([corner, corner + size])[None])
         return shift_inside(box, (height, width))
+
+    def _is_labelled(self, record: dict[str, Any]) -> bool:
+        """Whether the record has a label map in the classes that the hard ones are among."""
+        source = record["source"]
+        return list(source.classes) == self.classes and bool(getattr(source, "labels", True))

@@ -60,7 +60,10 @@ class NightLabTrainer(DefaultTrainer):
         logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
         model = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
-        unpaired = unpaired_crops(cfg, region=self.stage == "region") if model.learns_light else None
+        unpaired = None
+        if model.learns_light:
+            regions = mapper if isinstance(mapper, RegionMapper) else None
+            unpaired = unpaired_crops(cfg, regions=regions, classes=train_records[0]["source"].classes)
         loader = build_train_loader(cfg, train_records, stage=STAGE_KEYS[self.stage], mapper=mapper, unpaired=unpaired)
         self.scheduler = build_lr_scheduler(cfg, optimizer)
         ddp_model = create_ddp_model(model, broadcast_buffers=False)

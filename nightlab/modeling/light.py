@@ -18,7 +18,7 @@ from nightlab.modeling.layers import groups_of_eight, resize_to
 
 # Those that learn, beside the segmentation or before it.
 TRAINED = ("relam", "translation")
-KINDS = ("", "relam", "translation", "gamma", "clahe", "torchscript")
+KINDS = ("", "relam", "translation", "gamma", "clahe", "torchscript", "onnx")
 
 
 class ResidualBlock(nn.Module):
@@ -146,8 +146,7 @@ class ScriptedEnhancement(nn.Module):
     def __init__(self, path: str):
         """Raises InputError where the file is missing or no TorchScript."""
         super().__init__()
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such enhancement network; set MODEL.LIGHT.FILE to a TorchScript file")
+        _check_file(path)
         try:
             self.network = torch.jit.load(path, map_location="cpu")
         except RuntimeError as error:
@@ -158,10 +157,48 @@ class ScriptedEnhancement(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        enhanced = self.network(images / 255)
-        if enhanced.shape != images.shape:
-            raise InputError(f"the enhancement network turns {tuple(images.shape)} into {tuple(enhanced.shape)}")
-        return enhanced.clamp(0, 1) * 255
+        return _enhanced(images, self.network(images / 255))
+
+
+class OnnxEnhancement(nn.Module):
+    """A pretrained enhancement network as an ONNX file, `[B, 3, H, W]` in [0, 1] to the same; on the CPU, frozen."""
+
+    def __init__(self, path: str):
+        """Raises InputError where the file is missing or no ONNX, or where onnxruntime is not installed."""
+        super().__init__()
+        _check_file(path)
+        try:
+            import onnxruntime  # type: ignore[import-untyped]
+        except ImportError:
+            raise InputError(f"{path}: onnxruntime runs ONNX files; pip install onnxruntime") from None
+        try:
+            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no other base
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{path}: not an ONNX file that onnxruntime can run ({reason})") from None
+        self.path = path
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        name = self.session.get_inputs()[0].name
+        try:
+            output = self.session.run(None, {name: (images / 255).float().cpu().numpy()})[0]
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{self.path}: does not take images {tuple(images.shape)} ({reason})") from None
+        return _enhanced(images, torch.from_numpy(output).to(images))
+
+
+def _check_file(path: str) -> None:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such enhancement network; set MODEL.LIGHT.FILE to a TorchScript or ONNX file")
+
+
+def _enhanced(images: Tensor, output: Tensor) -> Tensor:
+    """What an enhancement network made of images, in [0, 255]."""
+    if output.shape != images.shape:
+        raise InputError(f"the enhancement network turns {tuple(images.shape)} into {tuple(output.shape)}")
+    return output.clamp(0, 1) * 255
 
 
 def build_light(cfg: CfgNode) -> nn.Module | None:
@@ -181,4 +218,6 @@ def build_light(cfg: CfgNode) -> nn.Module | None:
         return Gamma(light.MEAN)
     if light.NAME == "clahe":
         return Clahe(light.CLIP_LIMIT, light.TILES)
+    if light.NAME == "onnx":
+        return OnnxEnhancement(light.FILE)
     return ScriptedEnhancement(light.FILE) if light.NAME == "torchscript" else None

@@ -1,10 +1,11 @@
 """What trains the light adaptation: `L_light = L_S + L_P(D)`, structural similarity and a patch discriminator.
 
-One forward gives the losses of both players: the generator's go through a discriminator whose weights are held fixed,
-the discriminator's see detached images. So one backward, one optimiser with a group for the discriminator, one scaler
-and one DistributedDataParallel serve both, and resuming needs nothing more.
+A full translation has CycleGAN's losses in place of L_S. One forward gives the losses of both players: the generator's
+go through a discriminator whose weights are held fixed, the discriminator's see detached images. So one backward, one
+optimiser, one scaler and one DistributedDataParallel serve both, and resuming needs nothing more.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from nightlab.modeling.layers import groups_of_eight
-from nightlab.modeling.light import TRAINED
+from nightlab.modeling.light import TRAINED, Translator
 
 
 class PatchDiscriminator(nn.Module):
@@ -41,6 +42,9 @@ class PatchDiscriminator(nn.Module):
         return self.body(x)
 
 
+Adapter = Callable[[Tensor], Tensor]
+
+
 class LightOutcome(NamedTuple):
     """Losses to sum, and how often the discriminator is right (0...1, over patches of both kinds)."""
 
@@ -57,34 +61,85 @@ class LightLosses(nn.Module):
         self.ssim_weight = ssim_weight
         self.gan_weight = gan_weight
 
-    def forward(self, images: Tensor, adapted: Tensor, day: Tensor, adapted_day: Tensor) -> LightOutcome:
+    def forward(self, images: Tensor, adapted: Tensor, day: Tensor, adapt: Adapter) -> LightOutcome:
         """
         Args:
             images, adapted: night images `[B, 3, H, W]` in [0, 255] and what adaptation made of them.
-            day, adapted_day: the same of day images, which pass the adapter, too, and should come out as they are.
+            day: day images, which pass the adaptation, too, and should come out as they are.
+            adapt: the adaptation.
         """
-        structure = dissimilarity(images, adapted) + dissimilarity(day, adapted_day)
-        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        fooled = functional_call(self.discriminator, fixed, (_signed(adapted),)).float()
-        of_day = self.discriminator(_signed(day)).float()
-        of_night = self.discriminator(_signed(adapted.detach())).float()
+        structure = dissimilarity(images, adapted) + dissimilarity(day, adapt(day))
+        game = play(self.discriminator, day, adapted)
         losses = {
             "loss_light_ssim": self.ssim_weight * structure,
-            "loss_light_gan": self.gan_weight * F.mse_loss(fooled, torch.ones_like(fooled)),
-            "loss_light_discriminator": 0.5 * (of_day - 1).square().mean() + 0.5 * of_night.square().mean(),
+            "loss_light_gan": self.gan_weight * game.fooling,
+            "loss_light_discriminator": game.telling,
         }
-        right = (of_day > 0.5).float().mean() + (of_night <= 0.5).float().mean()
-        return LightOutcome(losses, right.detach() / 2)
+        return LightOutcome(losses, game.accuracy)
 
 
-def build_light_losses(cfg: CfgNode) -> LightLosses | None:
+class CycleLosses(nn.Module):
+    """CycleGAN's losses, for a full translation G from night to day: with a translation back, F, which is thrown away.
+
+    `F(G(night))` and `G(F(day))` should be what they were (L1), G should leave day alone and F night (L1, at half the
+    weight), and two discriminators judge G's days and F's nights (Zhu et al., ICCV 2017, equations 1 to 3).
+    """
+
+    def __init__(self, *, back: Translator, cycle_weight: float, gan_weight: float, channels: int = 32):
+        super().__init__()
+        self.back = back
+        self.discriminator = PatchDiscriminator(channels)
+        self.night_discriminator = PatchDiscriminator(channels)
+        self.cycle_weight = cycle_weight
+        self.gan_weight = gan_weight
+
+    def forward(self, images: Tensor, adapted: Tensor, day: Tensor, adapt: Adapter) -> LightOutcome:
+        """As `LightLosses.forward`; the accuracy is that of the discriminator of days."""
+        darkened = self.back(day)
+        cycle = _distance(self.back(adapted), images) + _distance(adapt(darkened), day)
+        identity = _distance(adapt(day), day) + _distance(self.back(images), images)
+        days, nights = play(self.discriminator, day, adapted), play(self.night_discriminator, images, darkened)
+        losses = {
+            "loss_light_cycle": self.cycle_weight * cycle,
+            "loss_light_identity": 0.5 * self.cycle_weight * identity,
+            "loss_light_gan": self.gan_weight * (days.fooling + nights.fooling),
+            "loss_light_discriminator": days.telling + nights.telling,
+        }
+        return LightOutcome(losses, days.accuracy)
+
+
+class Game(NamedTuple):
+    """One round of a least-squares GAN: the generator's loss, the discriminator's, how often the latter is right."""
+
+    fooling: Tensor
+    telling: Tensor
+    accuracy: Tensor
+
+
+def play(discriminator: PatchDiscriminator, real: Tensor, made: Tensor) -> Game:
+    """Real against made images `[B, 3, H, W]` in [0, 255]; neither player's loss has a gradient for the other."""
+    fixed = {name: p.detach() for name, p in discriminator.named_parameters()}
+    fooled = functional_call(discriminator, fixed, (_signed(made),)).float()
+    of_real = discriminator(_signed(real)).float()
+    of_made = discriminator(_signed(made.detach())).float()
+    right = (of_real > 0.5).float().mean() + (of_made <= 0.5).float().mean()
+    return Game(
+        (fooled - 1).square().mean(),
+        0.5 * (of_real - 1).square().mean() + 0.5 * of_made.square().mean(),
+        right.detach() / 2,
+    )
+
+
+def build_light_losses(cfg: CfgNode) -> LightLosses | CycleLosses | None:
     """The losses of the light adaptation that MODEL.LIGHT describes; None where it is not trained."""
     light = cfg.MODEL.LIGHT
     if light.NAME not in TRAINED:
         return None
-    return LightLosses(
-        ssim_weight=light.SSIM_WEIGHT, gan_weight=light.GAN_WEIGHT, channels=light.DISCRIMINATOR_CHANNELS
-    )
+    game = {"gan_weight": light.GAN_WEIGHT, "channels": light.DISCRIMINATOR_CHANNELS}
+    if light.NAME == "relam":
+        return LightLosses(ssim_weight=light.SSIM_WEIGHT, **game)
+    back = Translator(channels=light.CHANNELS, blocks=light.BLOCKS)
+    return CycleLosses(back=back, cycle_weight=light.CYCLE_WEIGHT, **game)
 
 
 def dissimilarity(images: Tensor, others: Tensor) -> Tensor:
@@ -98,6 +153,11 @@ def dissimilarity(images: Tensor, others: Tensor) -> Tensor:
     window = min(11, *((size - 1) // 2 * 2 + 1 for size in images.shape[-2:]))
     with torch.autocast(images.device.type, enabled=False):
         return 1 - ssim(images.float(), others.float(), data_range=255.0, win_size=window)
+
+
+def _distance(images: Tensor, others: Tensor) -> Tensor:
+    """Mean absolute difference, as a share of white."""
+    return (images.float() - others.float()).abs().mean() / 255
 
 
 def _signed(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nightlab.errors import InputError
 from nightlab.modeling.layers import resize_to
 from nightlab.modeling.light import build_light
-from nightlab.modeling.light_losses import LightLosses, build_light_losses
+from nightlab.modeling.light_losses import CycleLosses, LightLosses, build_light_losses
 from nightlab.modeling.losses import segmentation_loss
 from nightlab.modeling.upernet import FCNHead
 
@@ -58,7 +58,7 @@ class Segmentor(nn.Module):
         class_weights: Sequence[float] = (),
         channels_last: bool = False,
         light: nn.Module | None = None,
-        light_losses: LightLosses | None = None,
+        light_losses: LightLosses | CycleLosses | None = None,
     ):
         """
         Args:
@@ -147,7 +147,7 @@ class Segmentor(nn.Module):
     def adaptation_losses(self, images: Tensor, adapted: Tensor, day: Tensor) -> dict[str, Tensor]:
         """Losses of the light adaptation (see `LightLosses`); how the discriminator does goes to the event storage."""
         assert self.light_losses is not None
-        outcome = self.light_losses(images, adapted, day, self.adapt(day))
+        outcome = self.light_losses(images, adapted, day, self.adapt)
         storage = get_event_storage()
         if storage.iter % 20 == 0:  # writing it down waits for the device
             storage.put_scalar("light/discriminator_accuracy", outcome.accuracy)

@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+from nightlab.data.region_mapper import RegionMapper
 from nightlab.data.unpaired import UnpairedCrops
+from nightlab.modeling.regions import RegionRule
 
 
 class Source:
-    """Images of one colour each, 40x60, the red channel counting the columns."""
+    """Images of one colour each, 40x60, the red channel counting the columns; a pole in columns 50 to 52."""
+
+    classes = ("road", "pole")
 
     def read_image(self, record):
         image = np.full((40, 60, 3), record["colour"], np.uint8)
         image[..., 0] = np.arange(60)
         return image
+
+    def read_label(self, record):
+        label = np.zeros((40, 60), np.int64)
+        label[5:35, 50:53] = 1
+        return label
 
 
 RECORDS = [{"source": Source(), "colour": colour} for colour in (50, 100, 150)]
@@ -42,3 +51,38 @@ def test_a_frame_smaller_than_the_crop_is_repeated_at_its_border():
 def test_unscaled_crops_are_pixels_of_the_frame():
     crop = UnpairedCrops(RECORDS, crop_size=(16, 24))((1, 0, 3, 0))
     assert (crop[0, 0].int().diff().abs() == 1).all()
+
+
+def around_poles(records, classes):
+    regions = RegionMapper(
+        hard=[False, True],
+        rule=RegionRule((16, 16), min_zoom=2, max_zoom=2),
+        context_range=(2, 2),
+        shift=0.0,
+        random_share=0.0,
+        min_area=1,
+        merge_distance=1,
+        flip=False,
+        photometric=False,
+    )
+    crops = UnpairedCrops(records, crop_size=(16, 16), zoom_range=(2, 2), regions=regions, classes=classes)
+    return [set(crops((1, 0, i, 0))[0].flatten().tolist()) for i in range(12)]
+
+
+def test_labelled_images_give_crops_around_their_hard_regions():
+    assert all(50 in columns for columns in around_poles(RECORDS, ("road", "pole")))
+
+
+def test_labels_in_other_classes_are_not_read():
+    assert not all(50 in columns for columns in around_poles(RECORDS, ("other", "drivable area")))
+
+
+def test_images_without_labels_give_crops_of_any_place():
+    class Unlabelled(Source):
+        labels = ""
+
+        def read_label(self, record):
+            raise AssertionError("it has none")
+
+    records = [{"source": Unlabelled(), "colour": 50}]
+    assert not all(50 in columns for columns in around_poles(records, ("road", "pole")))

@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from nightlab.errors import InputError
-from nightlab.modeling.light import KINDS, Clahe, Gamma, LightAdapter, ScriptedEnhancement, Translator, build_light
+from nightlab.modeling.light import (
+    KINDS,
+    Clahe,
+    Gamma,
+    LightAdapter,
+    OnnxEnhancement,
+    ScriptedEnhancement,
+    Translator,
+    build_light,
+)
 
 from .contracts import shake, tiny_config
 
@@ -93,7 +102,28 @@ def test_a_network_from_a_file(tmp_path):
         ScriptedEnhancement(str(path))
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "torchscript"])
+def test_a_network_from_an_onnx_file(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "brighter.onnx"
+    shape = ["batch", 3, "height", "width"]
+    value = {name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("x", "y")}
+    half = onnx.helper.make_tensor("half", onnx.TensorProto.FLOAT, [], [0.5])
+    add = onnx.helper.make_node("Add", ["x", "half"], ["y"])
+    graph = onnx.helper.make_graph([add], "brighter", [value["x"]], [value["y"]], [half])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    light = build_light(tiny_config("MODEL.LIGHT.NAME", "onnx", "MODEL.LIGHT.FILE", str(path)))
+    night = images()
+    torch.testing.assert_close(light(night), (night + 127.5).clamp(max=255))
+    with pytest.raises(InputError, match=r"brighter\.onnx: does not take images"):
+        light(night[:, :1])
+    path.write_bytes(b"no network")
+    with pytest.raises(InputError, match=r"brighter\.onnx: not an ONNX file"):
+        OnnxEnhancement(str(path))
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("torchscript", "onnx")])
 def test_every_kind_is_built(kind):
     light = build_light(tiny_config("MODEL.LIGHT.NAME", repr(kind)))
     assert (light is None) == (kind == "")

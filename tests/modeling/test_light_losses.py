@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from nightlab.modeling.light_losses import LightLosses, PatchDiscriminator, dissimilarity
+from nightlab.modeling.light_losses import CycleLosses, LightLosses, PatchDiscriminator, dissimilarity
 
 
 def noisy(height, width):
@@ -41,7 +42,7 @@ def test_the_players_do_not_touch():
     losses = LightLosses(ssim_weight=1.0, gan_weight=1.0, channels=8)
     night, day = noisy(32, 32)
     adapted = (night + 5).requires_grad_()
-    outcome = losses(night, adapted, day, day)
+    outcome = losses(night, adapted, day, torch.clone)
     generator = outcome.losses["loss_light_ssim"] + outcome.losses["loss_light_gan"]
     generator.backward(retain_graph=True)
     assert adapted.grad.abs().sum() > 0 and all(p.grad is None for p in losses.parameters())
@@ -56,7 +57,7 @@ def test_the_discriminator_learns_to_tell_day_from_night():
     optimizer = torch.optim.AdamW(losses.parameters(), 3e-3)
     for _ in range(40):
         night, day = 60 * torch.rand(2, 3, 32, 32), 120 + 60 * torch.rand(2, 3, 32, 32)
-        outcome = losses(night, night, day, day)
+        outcome = losses(night, night, day, torch.clone)
         optimizer.zero_grad()
         sum(outcome.losses.values()).backward()
         optimizer.step()
@@ -66,3 +67,37 @@ def test_the_discriminator_learns_to_tell_day_from_night():
 @pytest.mark.parametrize("size", [(16, 16), (33, 47)])
 def test_patches_of_any_size(size):
     assert PatchDiscriminator(8)(torch.randn(1, 3, *size)).shape[:2] == (1, 1)
+
+
+class Shift(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = nn.Parameter(torch.tensor(float(by)))
+
+    def forward(self, images):
+        return images + self.by
+
+
+def test_a_cycle_that_closes_costs_nothing_but_its_identity_does():
+    there, back = Shift(51), Shift(-51)
+    losses = CycleLosses(back=back, cycle_weight=1.0, gan_weight=1.0, channels=8)
+    night, day = 100 * torch.rand(2, 3, 32, 32), 100 + 100 * torch.rand(2, 3, 32, 32)
+    outcome = losses(night, there(night), day, there)
+    assert outcome.losses["loss_light_cycle"].item() == pytest.approx(0, abs=1e-6)
+    # half of (51 + 51) / 255
+    assert outcome.losses["loss_light_identity"].item() == pytest.approx(0.2, abs=1e-6)
+    torn = losses(night, there(night) + 25.5, day, there)
+    assert torn.losses["loss_light_cycle"].item() == pytest.approx(0.1, abs=1e-5)
+
+
+def test_the_four_players_of_a_cycle_do_not_touch():
+    there, back = Shift(20), Shift(-30)
+    losses = CycleLosses(back=back, cycle_weight=1.0, gan_weight=1.0, channels=8)
+    night, day = 100 * torch.rand(2, 3, 32, 32), 100 + 100 * torch.rand(2, 3, 32, 32)
+    judges = [*losses.discriminator.parameters(), *losses.night_discriminator.parameters()]
+    outcome = losses(night, there(night), day, there)
+    (outcome.losses["loss_light_gan"] + outcome.losses["loss_light_cycle"]).backward(retain_graph=True)
+    assert there.by.grad is not None and back.by.grad is not None and all(p.grad is None for p in judges)
+    there.by.grad = back.by.grad = None
+    outcome.losses["loss_light_discriminator"].backward()
+    assert there.by.grad is None and back.by.grad is None and all(p.grad is not None for p in judges)
