@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from detectron2.modeling import build_model
 from PIL import Image
 from tabulate import tabulate
@@ -22,7 +21,8 @@ from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
-from nightlab.evaluation.light_study import average, light_figures
+from nightlab.evaluation.light_study import adapt_record, adapting_level, average
+from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json
 from nightlab.light_panels import light_panels
 
@@ -36,20 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = build_model(cfg).eval()
     if options.weights:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(options.weights, checkpointables=[])
-    if model.image_level.light is None:
+    level = adapting_level(model)
+    if level is None:
         raise InputError(f"{options.config_file}: has no light adaptation; set MODEL.LIGHT.NAME")
     records = catalog.load((options.dataset,))
-    shown = set(np.unique(np.linspace(0, len(records) - 1, options.number).astype(int)).tolist())
+    shown = set(spread(len(records), options.number))
     figures, panels = [], []
     for i, record in enumerate(tqdm(records, desc=options.dataset, unit="image")):
-        frame = record["source"].read_image(record)
-        image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].to(model.device).float()
-        with torch.no_grad():
-            adapted = model.image_level.adapt(image)
-        figures.append(light_figures(image, adapted))
+        result = adapt_record(level, record)
+        figures.append(result.figures)
         if i in shown:
-            result = adapted[0].permute(1, 2, 0).round().clamp(0, 255).byte().cpu().numpy()
-            panels.append(light_panels(frame, result))
+            panels.append(light_panels(result.frame, result.adapted))
     total = average(figures)
     print(tabulate([[key, f"{value:.4g}"] for key, value in total.items()], tablefmt="plain"))
     if options.sheet:

@@ -25,6 +25,7 @@ from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
+from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.files import write_json
@@ -171,6 +172,7 @@ def show_run(cfg: CfgNode, model: nn.Module) -> None:
     for name in cfg.DATASETS.TEST[:1]:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
         write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
+        write_light_pictures(cfg, unwrap(model).eval(), name)
     logger.info("report: %s", write_report(cfg.OUTPUT_DIR))
 
 

@@ -1,16 +1,42 @@
 """What light adaptation does to a set of images, in figures: luminance, contrast, and how much structure it keeps."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nightlab.modeling.light_losses import dissimilarity
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.segmentor import Segmentor
 
 # Rec. 601
 _LUMA = (0.299, 0.587, 0.114)
+
+
+class Adapted(NamedTuple):
+    """A frame and what light adaptation made of it, uint8 `[H, W, 3]`, with the figures of `light_figures`."""
+
+    frame: np.ndarray
+    adapted: np.ndarray
+    figures: dict[str, float]
+
+
+def adapting_level(model: NightLab) -> Segmentor | None:
+    """The level whose light adaptation is shown: the image level, or the region level where it alone has one."""
+    levels = [level.own_segmentor for level in (model.image_level, model.region_level) if level is not None]
+    return next((level for level in levels if level.light is not None), None)
+
+
+@torch.no_grad()
+def adapt_record(level: Segmentor, record: dict[str, Any]) -> Adapted:
+    """Light adaptation of one record's whole frame, at its own size."""
+    frame = record["source"].read_image(record)
+    image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].to(level.pixel_mean.device).float()
+    adapted = level.adapt(image)
+    result = adapted[0].permute(1, 2, 0).round().clamp(0, 255).byte().cpu().numpy()
+    return Adapted(frame, result, light_figures(image, adapted))
 
 
 def light_figures(images: Tensor, adapted: Tensor) -> dict[str, float]:

@@ -60,7 +60,7 @@ def write_pictures(cfg: CfgNode, model: nn.Module, name: str, evaluation: str | 
     files, entries = [], []
     for place in places_to_show(ranked, cfg.TEST.PICTURES):
         image_id = ranked.ids[place]
-        file = f"{place + 1:0{len(str(len(ranked.ids)))}d}_{_plain(image_id)}.png"
+        file = f"{place + 1:0{len(str(len(ranked.ids)))}d}_{picture_name(image_id)}"
         write_image(folder / file, draw_record(model, records[image_id]))
         entry = {"file": file, "image_id": image_id, "rank": place + 1, "mIoU": _percent(ranked.scores[place])}
         if ranked.before is not None:
@@ -152,6 +152,11 @@ def named_regions(found: Any, classes: Any) -> Regions:
     return Regions(found.pred_boxes.tensor.cpu().numpy(), names)
 
 
+def picture_name(image_id: str) -> str:
+    """A file name for the picture of an image."""
+    return re.sub(r"[^\w.-]+", "_", image_id)[:100] + ".png"
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write a PNG that nobody meets half of."""
     with written_aside(path) as aside:
@@ -164,8 +169,3 @@ def _class_map(scores: torch.Tensor) -> np.ndarray:
 
 def _percent(share: float) -> float:
     return round(100 * float(share), 2)
-
-
-def _plain(image_id: str) -> str:
-    """An image id as part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", image_id)[:100]

@@ -82,7 +82,7 @@ def _iterations(run: RunFiles) -> tuple[str, str]:
     planned = [run.planned_iterations(stage) for stage in run.planned_stages()]
     wanted = sum(n for n in planned if n) if all(planned) else done
     whole = f" of {wanted:,}" if wanted != done else ""
-    stages = f" in {len(run.stages)} stage{'s' * (len(run.stages) > 1)}" if run.is_dual else ""
+    stages = f" in {len(run.stages)} stage{'s' * (len(run.stages) > 1)}" if run.is_staged else ""
     return f"{done:,}", f"iterations{whole}{stages}" + (f", about {minutes:.0f} minutes" if minutes >= 1 else "")
 
 

@@ -1,6 +1,7 @@
 """Reads a run's folder. Whatever is missing or damaged becomes a note in words, not an error."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from nightlab.errors import InputError
 from nightlab.report.run_files import STAGES, Evaluation, Picture, RunFiles, Stage, number
 
 KINDS = ("best", "last")
+# What index.json says of each picture, by file name.
+Entries = dict[str, dict[str, Any]]
+Gallery = tuple[Path, dict[str, Any], Entries, list[Path]]
 
 
 def read_run(folder: str | Path) -> RunFiles:
@@ -47,7 +51,7 @@ def _read_config(run: RunFiles) -> None:
 
 def _read_stages(run: RunFiles) -> None:
     """Each stage keeps its own metrics.json in stages/; a run of the image level alone has one in its folder."""
-    staged = run.is_dual if run.config else (run.folder / "stages").is_dir()
+    staged = run.is_staged if run.config else (run.folder / "stages").is_dir()
     for name in STAGES if staged else ["image"]:
         path = run.folder / "stages" / name / "metrics.json" if staged else run.folder / "metrics.json"
         if path.is_file():
@@ -102,19 +106,25 @@ def _read_evaluations(run: RunFiles) -> None:
 
 
 def _read_pictures(run: RunFiles) -> None:
-    for folder in sorted(path for path in run.folder.glob("pictures/*") if path.is_dir()):
-        index = _read_json(run, folder / "index.json", "pictures without their ranks")
+    for folder, index, entries, files in _galleries(run, "pictures", "pictures without their ranks"):
+        if index.get("ranked_by") == "gain":
+            run.by_gain.add(folder.name)
+        run.pictures[folder.name] = [Picture(file, _caption(file, entries, index.get("ranked", "?"))) for file in files]
+    for folder, _, entries, files in _galleries(run, "light", "light maps without their figures"):
+        run.light[folder.name] = [Picture(file, _light_caption(file, entries)) for file in files]
+    if not run.pictures:
+        run.notes.append("No pictures have been written (TEST.PICTURES tells how many).")
+
+
+def _galleries(run: RunFiles, room: str, consequence: str) -> Iterator[Gallery]:
+    """Folders of a room that have pictures: folder, index.json, what it says of each file, and the files."""
+    for folder in sorted(path for path in run.folder.glob(f"{room}/*") if path.is_dir()):
+        index = _read_json(run, folder / "index.json", consequence)
         listed = index.get("pictures")
         entries = {str(e.get("file")): e for e in listed if isinstance(e, dict)} if isinstance(listed, list) else {}
         files = [file for file in sorted(folder.glob("[!.]*.png")) if _is_picture(run, file)]
-        if files and index.get("ranked_by") == "gain":
-            run.by_gain.add(folder.name)
         if files:
-            run.pictures[folder.name] = [
-                Picture(file, _caption(file, entries, index.get("ranked", "?"))) for file in files
-            ]
-    if not run.pictures:
-        run.notes.append("No pictures have been written (TEST.PICTURES tells how many).")
+            yield folder, index, entries, files
 
 
 def _is_picture(run: RunFiles, file: Path) -> bool:
@@ -127,7 +137,7 @@ def _is_picture(run: RunFiles, file: Path) -> bool:
     return True
 
 
-def _caption(file: Path, entries: dict[str, dict[str, Any]], total: Any) -> str:
+def _caption(file: Path, entries: Entries, total: Any) -> str:
     """Image id, rank and mIoU; for a picture of both levels what merging gained or lost."""
     if file.name not in entries:
         return file.stem
@@ -140,6 +150,15 @@ def _caption(file: Path, entries: dict[str, dict[str, Any]], total: Any) -> str:
         return f"{entry.get('image_id')}: {place}, mIoU {after:.1f} %"
     change = f"{'gain' if after > before else 'loss'} of {abs(after - before):.1f} points"
     return f"{entry.get('image_id')}: {change}, mIoU from {before:.1f} to {after:.1f} % ({place} by gain)"
+
+
+def _light_caption(file: Path, entries: Entries) -> str:
+    """Image id, and what adaptation did to it, as far as the index tells."""
+    entry = entries.get(file.name, {})
+    before, after, ssim = (number(entry.get(key)) for key in ("luminance", "adapted_luminance", "ssim"))
+    if before is None or after is None or ssim is None:
+        return file.stem
+    return f"{entry.get('image_id')}: mean luminance from {before:.0f} to {after:.0f} of 255, SSIM {ssim:.2f}"
 
 
 def _read_json(run: RunFiles, path: Path, consequence: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from nightlab.report.text import fold, percent, signed, soft
 FIGURES = ("mIoU", "mIoU-hard", "mIoU-easy", "mACC", "fwIoU", "pACC")
 PICTURE_WIDTH = 1280
 JPEG_QUALITY = 88
+CLICK = "Click to enlarge, click again to go back."
 
 Column = tuple[str, Callable[[str], str]]
 
@@ -68,13 +69,22 @@ def picture_gallery(run: RunFiles) -> str:
             else "From the best to the worst by the image's mIoU."
         )
         parts.append(f"<h2>Pictures of {escape(dataset)}</h2>")
-        parts.append(soft(f"{order} Click to enlarge, click again to go back."))
-        parts.append(f'<div class="pictures">{"".join(map(_picture, shown))}</div>')
+        parts.append(soft(f"{order} {CLICK}"))
+        parts.append(_gallery(shown))
+    for dataset, shown in run.light.items():
+        parts.append(f"<h2>Light adaptation of {escape(dataset)}</h2>")
+        parts.append(soft(f"The light map, averaged over the colours: red adds light, blue takes it. {CLICK}"))
+        parts.append(_gallery(shown))
     return "".join(parts)
 
 
+def _gallery(shown: Iterable[Picture]) -> str:
+    return f'<div class="pictures">{"".join(map(_picture, shown))}</div>'
+
+
 def _picture(picture: Picture) -> str:
-    caption, key = escape(picture.caption), escape(f"{picture.file.parent.name}-{picture.file.stem}")
+    room, dataset, file = picture.file.parts[-3:]
+    caption, key = escape(picture.caption), escape(f"{room}-{dataset}-{file}")
     return (
         f'<figure><input type="checkbox" id="{key}" aria-label="enlarge {caption}"><label for="{key}">'
         f'<img src="{_embedded(picture.file)}" alt="{caption}"></label><figcaption>{caption}</figcaption></figure>'

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nightlab.modeling.light import TRAINED
+
 LEVELS = {"sem_seg": "merged", "sem_seg_image_level": "image level"}
 IMAGE_LEVEL = "sem_seg_image_level"
 STAGES = {
+    "light": "Light adaptation",
     "image": "Image level",
     "region": "Region level",
     "rdn": "Detector, labelled with boxes (RDN)",
@@ -109,6 +112,7 @@ class RunFiles:
         stages: those that were trained, in order; the image level alone for a run without stages.
         evaluations: in the order of DATASETS.TEST, and for each data set best, last, others.
         pictures: by data set. `by_gain` names the data sets whose pictures are the largest gains and losses.
+        light: pictures of what light adaptation does, by data set.
         notes: what is missing or could not be read, a sentence each.
     """
 
@@ -119,6 +123,7 @@ class RunFiles:
     evaluations: list[Evaluation] = field(default_factory=list)
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     by_gain: set[str] = field(default_factory=set)
+    light: dict[str, list[Picture]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -132,6 +137,11 @@ class RunFiles:
         """Whether the configuration has a region level."""
         return bool(self.setting("MODEL.REGION.ENABLED"))
 
+    @property
+    def is_staged(self) -> bool:
+        """Whether the run keeps its stages in folders of their own."""
+        return self.planned_stages() != ["image"]
+
     def setting(self, key: str) -> Any:
         """A value of the configuration by its dotted name, as SOLVER.BASE_LR; None where it is not there."""
         value: Any = self.config
@@ -141,10 +151,12 @@ class RunFiles:
 
     def planned_stages(self) -> list[str]:
         """What the configuration asks this run to train."""
+        first = self.setting("MODEL.LIGHT.TRAIN") == "first" and self.setting("MODEL.LIGHT.NAME") in TRAINED
+        light = ["light"] if first else []
         if not self.is_dual:
-            return ["image"]
+            return [*light, "image"]
         detector = {"rdn": ["rdn"], "hdm": ["rdn", "hdm"]}.get(str(self.setting("MODEL.HARDNESS.LABELS")), [])
-        image = [] if self.setting("STAGES.IMAGE_LEVEL") else ["image"]
+        image = [] if self.setting("STAGES.IMAGE_LEVEL") else [*light, "image"]
         return [*image, "region", *detector]
 
     def planned_iterations(self, stage: str) -> int | None:

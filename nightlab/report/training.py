@@ -19,7 +19,7 @@ JUDGED = {
 def training(run: RunFiles) -> str:
     """A section with the curves of each stage, under its name where there are several; empty without any."""
     curves = [(stage, _curves(stage)) for stage in run.stages]
-    parts = [_stage(run, stage, html) if run.is_dual else html for stage, html in curves if html]
+    parts = [_stage(run, stage, html) if run.is_staged else html for stage, html in curves if html]
     if not parts:
         return ""
     earlier = as_text(run.setting("STAGES.IMAGE_LEVEL"))
@@ -27,7 +27,7 @@ def training(run: RunFiles) -> str:
         parts.insert(0, soft(f"The image level was trained before: {earlier}"))
     if not any(stage.series("val/sem_seg/mIoU")[0] for stage in run.stages):
         parts.insert(0, soft("No mIoU on held-out images was recorded, so there is no curve of it."))
-    rates = "".join(_learning_rate(stage, STAGES[stage.name] if run.is_dual else "") for stage in run.stages)
+    rates = "".join(_learning_rate(stage, STAGES[stage.name] if run.is_staged else "") for stage in run.stages)
     if rates:
         parts.append(fold("Learning rate of most parameters", f'<div class="charts">{rates}</div>'))
     return f"<h2>Training</h2>{''.join(parts)}"

@@ -11,6 +11,7 @@ from PIL import Image
 from nightlab.evaluation.pictures import (
     extremes,
     named_regions,
+    picture_name,
     ranking,
     ranking_by_gain,
     spread,
@@ -165,8 +166,6 @@ def test_a_failed_write_leaves_the_earlier_picture(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_image_ids_with_folders_make_flat_file_names(tmp_path):
-    from nightlab.evaluation.pictures import _plain
-
-    assert _plain("seq 1/frame:7") == "seq_1_frame_7"
-    assert len(_plain("x" * 500)) == 100
+def test_image_ids_with_folders_make_flat_file_names():
+    assert picture_name("seq 1/frame:7") == "seq_1_frame_7.png"
+    assert len(picture_name("x" * 500)) == 104

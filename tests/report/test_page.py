@@ -126,6 +126,16 @@ def test_pictures_are_embedded(run):
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (100, 60)
 
 
+def test_pictures_of_light_have_a_chapter(run):
+    assert "Light adaptation" not in report(run)
+    folder = run / "light" / "streets_test"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (30, 10)).save(folder / "a.png")
+    (folder / "index.json").write_text('{"pictures": []}')
+    html = report(run)
+    assert "<h2>Light adaptation of streets_test</h2>" in html and html.count("data:image/jpeg") == 2
+
+
 def test_everything_from_files_is_escaped(run):
     evil = "<script>alert('&')</script>"
     (run / "config.yaml").write_text(yaml.safe_dump({"DATASETS": {"TRAIN": [evil]}, "SEED": evil}))

@@ -96,3 +96,28 @@ def test_captions_name_gain_and_loss(tmp_path, entry, said):
     (tmp_path / "config.yaml").write_text("{}")
     ((picture,),) = read_run(tmp_path).pictures.values()
     assert picture.caption.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "entry, said",
+    [
+        (
+            {"luminance": 28.2, "adapted_luminance": 4, "ssim": 0.761},
+            "a: mean luminance from 28 to 4 of 255, SSIM 0.76",
+        ),
+        ({"luminance": "?"}, "a"),
+    ],
+)
+def test_pictures_of_light_have_their_figures(tmp_path, entry, said):
+    folder = tmp_path / "light" / "streets"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "a.png")
+    (folder / "index.json").write_text(json.dumps({"pictures": [{"file": "a.png", "image_id": "a"} | entry]}))
+    (tmp_path / "config.yaml").write_text("{}")
+    ((picture,),) = read_run(tmp_path).light.values()
+    assert picture.caption == said
+
+
+def test_a_stage_of_light_comes_first(tmp_path):
+    write_stages(tmp_path, "light", "image", config="MODEL: {LIGHT: {NAME: relam, TRAIN: first}}\n")
+    assert [stage.name for stage in read_run(tmp_path).stages] == ["light", "image"]
