@@ -3,13 +3,18 @@
 
     python tools/study_light.py --config-file CFG --weights FILE --dataset bdd_photos_night_val --sheet sheet.jpg
 
-Stand-ins without training need no weights: MODEL.LIGHT.NAME clahe. Labels are not read.
+    python tools/study_light.py --combine light_1.json light_2.json --day day.json --plot light.png
+
+Stand-ins without training need no weights: MODEL.LIGHT.NAME clahe. Labels are not read. The second form draws luminance
+and contrast against SSIM, one point for each file, named by its --name; --day marks what day images have by themselves.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.modeling import build_model
@@ -21,7 +26,7 @@ from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
-from nightlab.evaluation.light_study import adapt_record, adapting_level, average
+from nightlab.evaluation.light_study import FIGURES, adapt_record, adapting_level, average, draw_light, light_table
 from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json
 from nightlab.light_panels import light_panels
@@ -31,6 +36,12 @@ from nightlab.light_panels import light_panels
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
+    if options.combine:
+        documents = [_read(path) for path in options.combine]
+        print(light_table(documents))
+        if options.plot:
+            draw_light(documents, options.plot, _read(options.day) if options.day else None)
+        return 0
     cfg = load_config(options.config_file, options.opts)
     catalog.register_cards(cfg.DATASETS.CARDS)
     model = build_model(cfg).eval()
@@ -54,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Image.fromarray(_sheet(panels)).save(options.sheet, quality=88)
         print(options.sheet)
     if options.json:
-        write_json(options.json, {"dataset": options.dataset, "weights": options.weights, **total})
+        own = {"name": options.name or cfg.MODEL.LIGHT.NAME, "dataset": options.dataset, "weights": options.weights}
+        write_json(options.json, {**own, **total})
     return 0
 
 
@@ -66,14 +78,29 @@ def _sheet(panels: Sequence[np.ndarray]) -> np.ndarray:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="CFG")
+    parser.add_argument("--config-file", metavar="CFG")
     parser.add_argument("--weights", help="checkpoint (default: as built)")
-    parser.add_argument("--dataset", required=True, help="a registered data set")
+    parser.add_argument("--dataset", help="a registered data set")
     parser.add_argument("--number", type=int, default=12, help="frames on the sheet, evenly spread (default: 12)")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write the contact sheet (.jpg or .png)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
-    return parser.parse_args(arguments)
+    parser.add_argument("--name", help="what the figures are of, in tables and plots (default: MODEL.LIGHT.NAME)")
+    parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="figures that --json wrote")
+    parser.add_argument("--day", type=Path, metavar="JSON", help="figures of day images, to be marked in the plot")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the combined figures (.png or .svg)")
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of the configuration")
+    options = parser.parse_args(arguments)
+    if not options.combine and not (options.config_file and options.dataset):
+        parser.error("give --config-file and --dataset, or --combine")
+    return options
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {"name": path.stem, **{key: float(document[key]) for key in FIGURES}, **document}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no figures that study_light.py wrote ({error})") from None
 
 
 if __name__ == "__main__":

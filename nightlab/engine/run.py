@@ -74,9 +74,10 @@ def run(args: Namespace) -> dict[str, Any]:
         return evaluate_only(cfg)
     record_environment(cfg.OUTPUT_DIR, cfg.MODEL.DEVICE)
     model = train_stages(cfg, args.stage, resume=args.resume)
-    results = evaluate_run(cfg, model)
+    # After light adaptation alone there is no segmentation to evaluate yet.
+    results = {} if args.stage == "light" else evaluate_run(cfg, model)
     if comm.is_main_process():
-        show_run(cfg, unwrap(model))
+        show_run(cfg, unwrap(model), with_predictions=args.stage != "light")
     return results
 
 
@@ -163,7 +164,7 @@ def as_tested(cfg: CfgNode, model: nn.Module) -> nn.Module:
     return NightLabWithTTA(cfg, model) if cfg.TEST.AUG.ENABLED else model
 
 
-def show_run(cfg: CfgNode, model: nn.Module) -> None:
+def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -> None:
     """Pictures of the best checkpoint (without held-out images: the last) on DATASETS.TEST's first set, and the report.
 
     For one process.
@@ -171,7 +172,8 @@ def show_run(cfg: CfgNode, model: nn.Module) -> None:
     kind, weights = next((k, w) for k, f in CHECKPOINTS.items() if (w := Path(cfg.OUTPUT_DIR, f)).is_file())
     for name in cfg.DATASETS.TEST[:1]:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
-        write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
+        if with_predictions:
+            write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
         write_light_pictures(cfg, unwrap(model).eval(), name)
     logger.info("report: %s", write_report(cfg.OUTPUT_DIR))
 

@@ -32,6 +32,7 @@ BEST, LAST = "model_best.pth", "model_final.pth"
 # What --stage takes, and the stages that it means.
 CHOICES = {
     "all": ("light", "image", "region", "rdn", "hdm"),
+    "light": ("light",),
     "image": ("light", "image"),
     "region": ("region",),
     "hardness": ("rdn", "hdm"),

@@ -1,16 +1,21 @@
 """What light adaptation does to a set of images, in figures: luminance, contrast, and how much structure it keeps."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from tabulate import tabulate
 from torch import Tensor
 
 from nightlab.modeling.light_losses import dissimilarity
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.segmentor import Segmentor
 
+FIGURES = ("luminance", "adapted_luminance", "contrast", "adapted_contrast", "ssim", "clipped")
 # Rec. 601
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -56,6 +61,31 @@ def light_figures(images: Tensor, adapted: Tensor) -> dict[str, float]:
 def average(figures: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Mean of each figure over the images, with their number."""
     return {key: float(np.mean([f[key] for f in figures])) for key in figures[0]} | {"images": len(figures)}
+
+
+def light_table(documents: Sequence[dict[str, Any]]) -> str:
+    """Figures of several adaptations of the same images, a Markdown table."""
+    digits = {"ssim": 3, "clipped": 3}
+    rows = [[d["name"], *(f"{d[key]:.{digits.get(key, 1)}f}" for key in FIGURES)] for d in documents]
+    headers = ["adaptation", "luminance", "adapted", "contrast", "adapted", "SSIM", "clipped"]
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def draw_light(documents: Sequence[dict[str, Any]], output: Path, day: dict[str, Any] | None = None) -> None:
+    """Luminance and contrast after adaptation against the structure kept, beside those of the raw images (SSIM 1) and
+    of day images, as .png or .svg."""
+    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        for axes, key in zip(figure.subplots(1, 2), ("luminance", "contrast"), strict=True):
+            axes.plot(1, documents[0][key], "k*", label="as it is")
+            for d in documents:
+                axes.plot(d["ssim"], d[f"adapted_{key}"], "o", label=d["name"])
+            if day:
+                axes.axhline(day[key], linestyle=":", color="gray", label="day")
+            axes.set(xlabel="SSIM (structure kept)", ylabel=f"mean {key} (0 to 255)")
+        axes.legend(fontsize=7)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
 
 
 def _luminance(images: Tensor) -> Tensor:

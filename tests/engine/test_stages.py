@@ -146,7 +146,13 @@ def test_settings_that_cannot_work(dual, opts, message):
 def test_light_comes_first_and_stays(config, tmp_path):  # noqa: F811
     """ReLAM in a stage of its own, then frozen under the segmentation; its checkpoint starts the image level."""
     opts = ("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.TRAIN", "first", "MODEL.LIGHT.CHANNELS", "8", "DATASETS.DAY")
-    run(arguments(config, *opts, "('tiny_val',)", "STAGES.LIGHT.MAX_ITER", "3"))
+    opts = (*opts, "('tiny_val',)", "STAGES.LIGHT.MAX_ITER", "3")
+    assert run(arguments(config, *opts, stage="light")) == {}, "nothing to evaluate yet"
+    assert (
+        list((tmp_path / "out" / "light" / "tiny_test").glob("*.png")) and (tmp_path / "out" / "report.html").is_file()
+    )
+    run(arguments(config, *opts, resume=True))
+    assert "stage light: finished before" in (tmp_path / "out" / "log.txt").read_text()
     stages = tmp_path / "out" / "stages"
     light, image = weights(stages / "light" / "model_final.pth"), weights(stages / "image" / "model_final.pth")
     differs = {key for key in light if not torch.equal(light[key], image[key])}

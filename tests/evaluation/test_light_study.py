@@ -29,3 +29,19 @@ def test_command_line(load_tool, repository, tiny_card, tmp_path, capsys):
     assert figures["images"] == 2 and figures["adapted_luminance"] >= figures["luminance"]
     assert tool.main(command) == 2
     assert "has no light adaptation" in capsys.readouterr().err
+
+
+def test_figures_of_several_adaptations_are_drawn(load_tool, tmp_path, capsys):
+    tool = load_tool("study_light")
+    figures = {"luminance": 30, "adapted_luminance": 60.04, "contrast": 20, "adapted_contrast": 33, "clipped": 0.5}
+    paths = [tmp_path / "weak.json", tmp_path / "strong.json"]
+    for path, ssim in zip(paths, (0.9, 0.6), strict=True):
+        path.write_text(json.dumps(figures | {"ssim": ssim, "name": path.stem}))
+    plot = tmp_path / "light.png"
+    command = ["--combine", *map(str, paths), "--day", str(paths[0]), "--plot", str(plot)]
+    assert tool.main(command) == 0 and plot.is_file()
+    said = capsys.readouterr().out
+    assert "| strong" in said and "60.0" in said and "0.600" in said
+    paths[1].write_text('{"ssim": 1}')
+    assert tool.main(command) == 2
+    assert "strong.json: no figures that study_light.py wrote" in capsys.readouterr().err
