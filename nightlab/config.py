@@ -93,7 +93,7 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.MAX_REGIONS = 10
     cfg.MODEL.NIGHTLAB.NMS_THRESH = 0.5
     cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
-    # "posterior" keeps what both levels say; "replace" is the paper's.
+    # "posterior" keeps what both levels say, "average" is the mean of that and P^I, "replace" the paper's.
     cfg.MODEL.NIGHTLAB.MERGE = "posterior"
     # Also return P^I, as sem_seg_image_level (evaluation turns it on).
     cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False

@@ -129,10 +129,8 @@ def gains(model: NightLab, image: ImagePass, label: Tensor | None, boxes: Tensor
     grid = (max(height // 2, 1), max(width // 2, 1))
     region = resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
-    merged = merging.fuse(before, region, model.region_level.used)
+    merged = merging.fuse(before, region, model.region_level.used, model.merge_rule)
     classes = len(model.hard_class_mask)
-    if model.merge_rule == "replace":
-        merged = torch.where(region.argmax(dim=1, keepdim=True) < classes, merged, before)
     return iou_gain(before.argmax(dim=1), merged.argmax(dim=1), crop_labels(label, boxes, grid), classes)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nightlab.modeling.regions import linear_taps
 
-RULES = ("posterior", "replace")
+RULES = ("posterior", "average", "replace")
 
 
 class Pasted(NamedTuple):
@@ -67,27 +67,31 @@ def merge(image: Tensor, pasted: Pasted, used: Tensor, rule: str = "posterior") 
     """Log-probabilities `[K, H, W]` of both levels together; outside of the regions exactly those of the image level.
 
     "posterior" keeps both posteriors: P(c) = p_R(c) for the region level's classes, and what it gives to *other* is
-    shared among the remaining ones as the image level shares it, P(c) = p_R(other) p_I(c | not used). "replace" is the
-    paper's: the region level's answer replaces the image level's where it names a class (with all K classes in use:
-    everywhere inside the boxes), and where it says *other* the image level stands.
+    shared among the remaining ones as the image level shares it, P(c) = p_R(other) p_I(c | not used). "average" is the
+    mean of that posterior and the image level's. "replace" is the paper's: the region level's answer replaces the image
+    level's where it names a class (with all K classes in use: everywhere inside the boxes), and where it says *other*
+    the image level stands.
     """
-    if rule not in RULES:
-        raise ValueError(f"merge {rule!r} is not one of {', '.join(RULES)}")
     if not bool(used.any()):
         return image
     probability, covered = pasted
-    merged = fuse(image[None], probability[None].clamp(min=torch.finfo(torch.float32).tiny).log(), used)[0]
-    if rule == "replace":
-        covered = covered & (probability.argmax(dim=0) < len(used))
-    return torch.where(covered, merged, image)
+    region = probability[None].clamp(min=torch.finfo(torch.float32).tiny).log()
+    return torch.where(covered, fuse(image[None], region, used, rule)[0], image)
 
 
-def fuse(image: Tensor, region: Tensor, used: Tensor) -> Tensor:
-    """The posterior merge of aligned log-probabilities `[R, K, h, w]` and `[R, K + 1, h, w]`, `[R, K, h, w]`."""
+def fuse(image: Tensor, region: Tensor, used: Tensor, rule: str = "posterior") -> Tensor:
+    """Aligned log-probabilities `[R, K, h, w]` and `[R, K + 1, h, w]` merged, `[R, K, h, w]`; `rule` as for `merge`."""
+    if rule not in RULES:
+        raise ValueError(f"merge {rule!r} is not one of {', '.join(RULES)}")
     others = image.masked_fill(used[:, None, None], -math.inf)
     # With all classes in use there is nothing to share: the term is then masked out below.
     shared = region[:, -1:] + others - others.logsumexp(dim=1, keepdim=True)
-    return torch.where(used[:, None, None], region[:, :-1], shared)
+    merged = torch.where(used[:, None, None], region[:, :-1], shared)
+    if rule == "average":
+        return torch.logaddexp(image, merged) - math.log(2)
+    if rule == "replace":
+        return torch.where(region.argmax(dim=1, keepdim=True) < len(used), merged, image)
+    return merged
 
 
 def _centres(start: float, stop: float, length: int) -> range:

@@ -134,6 +134,8 @@ class NightLab(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         nightlab, region, hardness = cfg.MODEL.NIGHTLAB, cfg.MODEL.REGION, cfg.MODEL.HARDNESS
+        if nightlab.MERGE not in merging.RULES:
+            raise InputError(f"MODEL.NIGHTLAB.MERGE: {nightlab.MERGE!r} is not one of {', '.join(merging.RULES)}")
         image_level = Segmentor(cfg)
         parts: dict[str, Any] = {}
         if region.ENABLED:

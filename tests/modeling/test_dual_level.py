@@ -206,3 +206,8 @@ def test_a_missing_detector_is_named():
         predict(model, given())
     with pytest.raises(InputError, match="no detector"):
         build_model(tiny_config(*DUAL, "MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.STAGE", "hdm"))
+
+
+def test_an_unknown_merge():
+    with pytest.raises(InputError, match=r"MODEL\.NIGHTLAB\.MERGE: 'sum' is not one of posterior, average, replace"):
+        dual_level("MODEL.NIGHTLAB.MERGE", "sum")
