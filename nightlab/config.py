@@ -231,6 +231,8 @@ def _add_schedule(cfg: CfgNode) -> None:
     # Pictures of this many test images are written after training: spread over the ranking by mIoU or, with both
     # levels, those that merging helped most and those that it hurt most.
     cfg.TEST.PICTURES = 12
+    # After training, the detector's score is checked against true gain on this many images of each kind.
+    cfg.TEST.HARDNESS_IMAGES = 24
 
 
 def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:

@@ -25,6 +25,7 @@ from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
+from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
@@ -165,7 +166,8 @@ def as_tested(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 
 def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -> None:
-    """Pictures of the best checkpoint (without held-out images: the last) on DATASETS.TEST's first set, and the report.
+    """Pictures of the best checkpoint (without held-out images: the last) on DATASETS.TEST's first set, what its
+    detector knows of gain, and the report.
 
     For one process.
     """
@@ -175,6 +177,8 @@ def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -
         if with_predictions:
             write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
         write_light_pictures(cfg, unwrap(model).eval(), name)
+    if with_predictions:
+        write_hardness(cfg, unwrap(model).eval())
     logger.info("report: %s", write_report(cfg.OUTPUT_DIR))
 
 

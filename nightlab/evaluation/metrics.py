@@ -68,6 +68,16 @@ def summarize(confusion: np.ndarray, classes: Sequence[str], hard: Sequence[bool
     return {key: 100 * value for key, value in results.items()}
 
 
+def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float | None:
+    """Probability that a positive scores above a negative, ties counting half; None without one of either."""
+    number = int(positive.sum())
+    if number in (0, len(positive)):
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # of tied scores the mean
+    return float((ranks[positive].sum() - number * (number + 1) / 2) / (number * (len(positive) - number)))
+
+
 def _mean(values: np.ndarray) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if len(present) else float("nan")

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from nightlab.benchmark.timing import synchronize
-from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
+from nightlab.evaluation.hardness_check import scored_gains
+from nightlab.evaluation.metrics import area_under_roc, class_counts, confusion_matrix, summarize
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
 from nightlab.modeling.image_pass import ImagePass
@@ -110,7 +111,9 @@ class RegionStudy:
             found = self._best(candidates)
             boxes, spent = found.boxes, self._now() - start
             if source == "detector":
-                self._keep_scores(image, given, found)
+                scores, gains = scored_gains(self.model, image, given["sem_seg"], found)
+                self.scores += scores
+                self.gains += gains
                 boxes = boxes[found.scores >= self.model.score_thresh]  # as before NMS: it keeps the best first
             self._count(source, image, given, boxes, spent)
             if source in ORACLES:
@@ -171,12 +174,6 @@ class RegionStudy:
         row.regions += len(boxes)
         row.add(given["image_id"], merged.argmax(dim=0), given["sem_seg"].numpy())
 
-    def _keep_scores(self, image: ImagePass, given: dict[str, Any], found: Candidates) -> None:
-        gain = self.model.gains(image, given["sem_seg"].to(self.model.device), found.boxes)
-        known = torch.isfinite(gain)
-        self.scores += found.scores[known].tolist()
-        self.gains += gain[known].tolist()
-
     def report(self) -> dict[str, Any]:
         """Figures of all rows, in percent, and what the detector's score says about gain."""
         hard = self.model.hard_class_mask.cpu().numpy()
@@ -209,13 +206,3 @@ class RegionStudy:
 def _number(value: float) -> float | None:
     """None for NaN, which JSON does not know: a mean over classes none of which is in the ground truth."""
     return None if math.isnan(value) else value
-
-
-def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float | None:
-    """Probability that a positive scores above a negative, ties counting half; None without one of either."""
-    number = int(positive.sum())
-    if number in (0, len(positive)):
-        return None
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # of tied scores the mean
-    return float((ranks[positive].sum() - number * (number + 1) / 2) / (number * (len(positive) - number)))

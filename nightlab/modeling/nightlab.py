@@ -313,14 +313,16 @@ class NightLab(nn.Module):
         better = gain > 0
         return Candidates(boxes[better], gain[better].float())
 
-    def choose(self, candidates: Candidates) -> Found:
-        """At most MAX_REGIONS regions, best first."""
+    def choose(self, candidates: Candidates, *, score_thresh: float | None = None) -> Found:
+        """At most MAX_REGIONS regions, best first; `score_thresh` in place of SCORE_THRESH, which is the detector's."""
+        if score_thresh is None:
+            score_thresh = self.score_thresh if self.source == "detector" else -1.0
         index = choose(
             candidates.boxes,
             candidates.scores,
             max_regions=self.max_regions,
             nms_thresh=self.nms_thresh,
-            score_thresh=self.score_thresh if self.source == "detector" else -1.0,
+            score_thresh=score_thresh,
         )
         classes = None if candidates.classes is None else candidates.classes[index]
         return Found(candidates.boxes[index], candidates.scores[index], classes)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nightlab.errors import InputError
 from nightlab.files import written_aside
+from nightlab.report.hardness import hardness
 from nightlab.report.origin import origin
 from nightlab.report.reading import read_run
 from nightlab.report.results import all_figures, by_data_set, kind_in_words, picture_gallery
@@ -41,6 +42,7 @@ def _page(run: RunFiles) -> str:
         _notes(run),
         training(run),
         by_data_set(run),
+        hardness(run),
         picture_gallery(run),
         all_figures(run.evaluations),
         origin(run),

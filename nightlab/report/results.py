@@ -13,7 +13,7 @@ from PIL import Image
 from nightlab.report.charts import bars, heat_map
 from nightlab.report.levels import comparison
 from nightlab.report.run_files import LEVELS, Evaluation, Picture, RunFiles
-from nightlab.report.text import fold, percent, signed, soft
+from nightlab.report.text import fold, percent, signed, soft, table
 
 FIGURES = ("mIoU", "mIoU-hard", "mIoU-easy", "mACC", "fwIoU", "pACC")
 PICTURE_WIDTH = 1280
@@ -108,7 +108,7 @@ def all_figures(evaluations: Sequence[Evaluation]) -> str:
     means = [
         [f"{e.dataset}, {name}", *(figure(key) for key in FIGURES)] for e in evaluations for name, figure in _columns(e)
     ]
-    parts = [f"<h2>All figures, %</h2>{_table(['', *FIGURES], means)}"]
+    parts = [f"<h2>All figures, %</h2>{table(['', *FIGURES], means)}"]
     for dataset, group in groupby(evaluations, key=lambda e: e.dataset):
         shown = list(group)
         first, columns = shown[0], [column for e in shown for column in _columns(e)]
@@ -116,8 +116,8 @@ def all_figures(evaluations: Sequence[Evaluation]) -> str:
             [f"{name} *" if name in first.hard else name, *(figure(f"IoU-{name}") for _, figure in columns)]
             for name in first.classes
         ]
-        table = _table(["class (* hard)" if first.hard else "class", *(name for name, _ in columns)], rows)
-        parts.append(fold(f"IoU of each class on {dataset}", table))
+        iou = table(["class (* hard)" if first.hard else "class", *(name for name, _ in columns)], rows)
+        parts.append(fold(f"IoU of each class on {dataset}", iou))
     return "".join(parts)
 
 
@@ -134,13 +134,6 @@ def _columns(e: Evaluation) -> list[Column]:
 
 def _level_figure(e: Evaluation, level: str, name: str) -> str:
     return percent(e.figure(name, level))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    table = f'<table class="figures"><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table>'
-    return f'<div class="wide">{table}</div>'
 
 
 def kind_in_words(e: Evaluation) -> str:

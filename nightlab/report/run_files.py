@@ -112,6 +112,7 @@ class RunFiles:
         stages: those that were trained, in order; the image level alone for a run without stages.
         evaluations: in the order of DATASETS.TEST, and for each data set best, last, others.
         pictures: by data set. `by_gain` names the data sets whose pictures are the largest gains and losses.
+        hardness: hardness.json, what the detector knows of gain; empty where there is none.
         light: pictures of what light adaptation does, by data set.
         notes: what is missing or could not be read, a sentence each.
     """
@@ -124,6 +125,7 @@ class RunFiles:
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     by_gain: set[str] = field(default_factory=set)
     light: dict[str, list[Picture]] = field(default_factory=dict)
+    hardness: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

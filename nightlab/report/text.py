@@ -1,5 +1,6 @@
 """Words and figures as HTML, alike on the whole page. All text is escaped here."""
 
+from collections.abc import Iterable, Sequence
 from html import escape
 
 
@@ -33,3 +34,11 @@ def as_text(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of figures under their names, to be scrolled sideways where the page is narrow."""
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    table = f'<table class="figures"><thead><tr>{columns}</tr></thead><tbody>{lines}</tbody></table>'
+    return f'<div class="wide">{table}</div>'

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nightlab.evaluation.metrics import class_counts, class_iou, confusion_matrix, mean_iou, summarize
+from nightlab.evaluation.metrics import area_under_roc, class_counts, class_iou, confusion_matrix, mean_iou, summarize
 
 CLASSES = ("road", "car", "rider", "train")  # the ground truth below has no train
 LABEL = np.array(
@@ -93,3 +93,29 @@ def test_means_over_nothing_are_nan() -> None:
     assert results["mIoU-easy"] == results["mIoU"]
     nothing = summarize(np.zeros((4, 4), np.int64), CLASSES, [False] * 4)
     assert math.isnan(nothing["mIoU"]) and math.isnan(nothing["mACC"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "positive", "area"),
+    [
+        ([0.1, 0.4, 0.35, 0.8], [False, False, True, True], 3 / 4),
+        ([1, 2, 3, 4], [False, False, True, True], 1),
+        ([4, 3, 2, 1], [False, False, True, True], 0),
+        ([1, 1, 1], [True, False, True], 1 / 2),
+        ([1, 2, 2, 3], [False, True, False, True], 3.5 / 4),  # of four pairs three are right and one is even
+        ([2, 1, 2, 2, 0], [True, True, False, False, False], 3 / 6),
+        ([], [], None),
+        ([1, 2], [True, True], None),
+        ([1, 2], [False, False], None),
+    ],
+)
+def test_area_under_roc_by_hand(scores: list[float], positive: list[bool], area: float | None) -> None:
+    found = area_under_roc(np.array(scores, float), np.array(positive, bool))
+    assert found == (None if area is None else pytest.approx(area))
+
+
+def test_area_under_roc_by_counting_pairs() -> None:
+    random = np.random.default_rng(0)
+    scores, positive = random.integers(0, 9, 60).astype(float), random.uniform(size=60) < 0.3
+    pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
+    assert area_under_roc(scores, positive) == pytest.approx(np.mean(pairs))

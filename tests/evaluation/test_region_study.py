@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.metrics import class_counts
-from nightlab.evaluation.region_study import CONTROL, IMAGE_LEVEL, RegionStudy, area_under_roc
+from nightlab.evaluation.region_study import CONTROL, IMAGE_LEVEL, RegionStudy
 from nightlab.modeling import NightLab
 from nightlab.modeling.nightlab import REGION_SOURCES
 from nightlab.modeling.region_level import RegionLevel
@@ -242,32 +242,6 @@ def test_a_score_threshold_holds_for_rows_and_not_for_the_auc() -> None:
     detector = Detector([(8, 8, 24, 24), (32, 8, 48, 24)], [1.0, -2.0])
     result = study(dual(detector=detector, score_thresh=0.5), scene(), sources=["detector"])
     assert result.rows[("detector", 3)].regions == 1 and len(result.scores) == 2
-
-
-@pytest.mark.parametrize(
-    ("scores", "positive", "area"),
-    [
-        ([0.1, 0.4, 0.35, 0.8], [False, False, True, True], 3 / 4),
-        ([1, 2, 3, 4], [False, False, True, True], 1),
-        ([4, 3, 2, 1], [False, False, True, True], 0),
-        ([1, 1, 1], [True, False, True], 1 / 2),
-        ([1, 2, 2, 3], [False, True, False, True], 3.5 / 4),  # of four pairs three are right and one is even
-        ([2, 1, 2, 2, 0], [True, True, False, False, False], 3 / 6),
-        ([], [], None),
-        ([1, 2], [True, True], None),
-        ([1, 2], [False, False], None),
-    ],
-)
-def test_area_under_roc_by_hand(scores: list[float], positive: list[bool], area: float | None) -> None:
-    found = area_under_roc(np.array(scores, float), np.array(positive, bool))
-    assert found == (None if area is None else pytest.approx(area))
-
-
-def test_area_under_roc_by_counting_pairs() -> None:
-    random = np.random.default_rng(0)
-    scores, positive = random.integers(0, 9, 60).astype(float), random.uniform(size=60) < 0.3
-    pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
-    assert area_under_roc(scores, positive) == pytest.approx(np.mean(pairs))
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

@@ -136,6 +136,25 @@ def test_pictures_of_light_have_a_chapter(run):
     assert "<h2>Light adaptation of streets_test</h2>" in html and html.count("data:image/jpeg") == 2
 
 
+def test_what_the_detector_knows(run):
+    assert "What the detector knows" not in report(run)
+    scores = [i / 32 for i in range(20)]
+    check = {"images": 5, "regions_per_image": [4] * 5, "auc": 0.75, "share_with_gain": 0.5}
+    check |= {"scores": scores, "gains": [0.02 if score >= 0.3 else -0.01 for score in scores]}
+    (run / "hardness.json").write_text(json.dumps({"fitted": check | {"auc": None, "scores": []}, "unfitted": check}))
+    html = report(run)
+    assert "<td>held out from everything</td><td>5</td><td>4.0</td><td>50</td><td>0.75</td>" in html
+    assert html.index("held out from everything") < html.index("both levels were fitted")
+    assert "<td>highest fifth</td><td>0.55</td><td>100</td><td>+2.00</td>" in html
+    assert "<td>lowest fifth</td><td>0.05</td><td>0</td><td>-1.00</td>" in html
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"unfitted": 3}', '{"unfitted": {"auc": "x", "scores": [1]}}'])
+def test_a_damaged_check_is_tolerated(run, content):
+    (run / "hardness.json").write_text(content)
+    report(run)
+
+
 def test_everything_from_files_is_escaped(run):
     evil = "<script>alert('&')</script>"
     (run / "config.yaml").write_text(yaml.safe_dump({"DATASETS": {"TRAIN": [evil]}, "SEED": evil}))

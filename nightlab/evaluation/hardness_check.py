@@ -1,0 +1,79 @@
+"""Does the detector's score know gain? Scores and true gains of its regions, on images that were and were not fitted.
+
+Gain on images that both levels were fitted to flatters the region level, so that both kinds stand beside each other.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor
+
+from nightlab.data.loader import share_held_out, split_records
+from nightlab.data.mapper import TestMapper
+from nightlab.evaluation.metrics import area_under_roc
+from nightlab.evaluation.pictures import spread
+from nightlab.files import write_json
+from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.nightlab import Found, NightLab
+from nightlab.modeling.sources import Candidates
+
+FILE = "hardness.json"
+
+
+def write_hardness(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
+    """Check at most TEST.HARDNESS_IMAGES images of each kind and write `hardness.json` into the run's folder.
+
+    The kinds: `fitted`, training images of both levels; `learned`, held-out images that HDM learned gain on;
+    `unfitted`, held-out images that nothing was fitted to. Empty for a model without a detector. For one process.
+    """
+    if model.detector is None or model.region_level is None or not cfg.TEST.HARDNESS_IMAGES:
+        return {}
+    fitted, held_out = split_records(cfg)
+    kinds = {"fitted": fitted, "unfitted": held_out}
+    if cfg.MODEL.HARDNESS.LABELS == "hdm":
+        kinds["learned"], kinds["unfitted"] = share_held_out(cfg, held_out)
+    checks = {}
+    for kind, records in kinds.items():
+        chosen = [records[i] for i in spread(len(records), cfg.TEST.HARDNESS_IMAGES)]
+        if chosen:
+            checks[kind] = check_hardness(model, chosen)
+    write_json(Path(cfg.OUTPUT_DIR, FILE), checks)
+    return checks
+
+
+def scored_gains(
+    model: NightLab, image: ImagePass, label: Tensor, found: Found | Candidates
+) -> tuple[list[float], list[float]]:
+    """Scores and true gains (-1...1) of the regions of one frame; those where all labels are ignored are left out."""
+    gain = model.gains(image, label.to(model.device), found.boxes)
+    known = torch.isfinite(gain)
+    return found.scores[known].tolist(), gain[known].tolist()
+
+
+@torch.no_grad()
+def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Score and gain of the detector's best regions (at most MAX_REGIONS an image, whatever SCORE_THRESH), with AUC."""
+    scores: list[float] = []
+    gains: list[float] = []
+    number: list[int] = []
+    for record in records:
+        given = TestMapper()(record)
+        image = model.image_pass(given["image"].to(model.device).float())
+        found = model.choose(model.detected(image), score_thresh=0.0)
+        known = scored_gains(model, image, given["sem_seg"], found)
+        scores += known[0]
+        gains += known[1]
+        number.append(len(found.boxes))
+    positive = np.array(gains) > 0
+    return {
+        "images": len(records),
+        "regions_per_image": number,
+        "auc": area_under_roc(np.array(scores), positive),
+        "share_with_gain": float(positive.mean()) if len(positive) else None,
+        "scores": [round(score, 5) for score in scores],
+        "gains": [round(gain, 5) for gain in gains],
+    }
