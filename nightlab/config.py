@@ -65,6 +65,11 @@ def _add_heads(cfg: CfgNode) -> None:
     head.DROPOUT = 0.1
     # What a pixel of each class counts in the loss, NUM_CLASSES numbers; empty: all the same (the paper's).
     head.CLASS_WEIGHTS = []
+    # Of "DeepLabV3PlusLogits" (detectron2's DeepLabV3+): widths of what comes from each finer feature and of the
+    # spatial pyramid, and dilations of the latter at the coarsest feature's stride.
+    head.PROJECT_CHANNELS = [48]
+    head.ASPP_CHANNELS = 256
+    head.ASPP_DILATIONS = [6, 12, 18]
     # Deformable 3x3 convolutions (paper, Table 4): in the FPN, and in the head (pooling bottleneck and fusion).
     head.DEFORM_FPN = False
     head.DEFORM_HEAD = False
@@ -179,6 +184,9 @@ def _add_data(cfg: CfgNode) -> None:
     cfg.DATASETS.VAL = ()
     # Where VAL names nothing: this share of TRAIN is held out instead, drawn by SEED (0: train on everything).
     cfg.DATASETS.VAL_FRACTION = 0.1
+    # How much of training each data set of TRAIN gets, one number for each, as [2, 1] for twice as much night as day;
+    # empty: each gets what it has images.
+    cfg.DATASETS.TRAIN_WEIGHTS = []
     # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve.
     cfg.DATASETS.DAY = ()
     cfg.DATASETS.NIGHT = ()

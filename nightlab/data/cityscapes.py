@@ -49,6 +49,21 @@ COLORS: tuple[tuple[int, int, int], ...] = (
 )
 """RGB colours, 0 to 255, in the order of `CLASSES`."""
 
+UNTRAINED_COLORS: tuple[tuple[int, int, int], ...] = (
+    (0, 0, 0),
+    (111, 74, 0),
+    (81, 0, 81),
+    (250, 170, 160),
+    (230, 150, 140),
+    (180, 165, 180),
+    (150, 100, 100),
+    (150, 120, 90),
+    (0, 0, 90),
+    (0, 0, 110),
+)
+"""RGB colours of the label ids that are not trained: void, dynamic, ground, parking, rail track, guard rail, bridge,
+tunnel, caravan, trailer."""
+
 IGNORE_LABEL = 255
 
 _TRAINED_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

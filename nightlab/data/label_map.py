@@ -28,9 +28,11 @@ def map_indices(raw: np.ndarray, table: np.ndarray, where: str) -> np.ndarray:
     if mapped.min(initial=0) < 0:
         ids, counts = np.unique(raw[mapped == UNMAPPED], return_counts=True)
         listed = [f"{i} ({n} px)" for i, n in zip(ids.tolist(), counts.tolist(), strict=True)]
+        look_like_label_ids = set(ids.tolist()) <= set(range(19, 34)) and len(table[table >= 0]) == 20
+        hint = "these look like Cityscapes' label ids: write label_map: cityscapes_label_ids, or "
         raise InputError(
             f"{where}: no class for raw id{_several(listed)} {enumerate_some(listed)}; "
-            "add each to label_map or to ignore_ids of the card"
+            f"{hint if look_like_label_ids else ''}add each to label_map or to ignore_ids of the card"
         )
     return mapped.astype(np.uint8)
 

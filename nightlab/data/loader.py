@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper, TrainMapper
 from nightlab.data.region_mapper import RegionMapper
+from nightlab.data.set_shares import SetShares
 from nightlab.data.unpaired import UnpairedCrops
 from nightlab.errors import InputError
 
@@ -22,9 +23,12 @@ def split_records(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, An
     """Records to train on and records held out from training (`DATASETS.VAL`, or `VAL_FRACTION` of TRAIN by the seed).
 
     Raises:
-        InputError: as `catalog.load`; or nothing is left to train on.
+        InputError: as `catalog.load` and `check_weights`; or nothing is left to train on.
     """
-    train = catalog.load(cfg.DATASETS.TRAIN)
+    train = catalog.load(cfg.DATASETS.TRAIN)  # which also compares the sets
+    if check_weights(cfg):  # the loader needs to know which set a record is of
+        named = list(enumerate(cfg.DATASETS.TRAIN))
+        train = [{**record, "train_set": n} for n, name in named for record in catalog.load(name)]
     if cfg.DATASETS.VAL:
         return train, catalog.load(cfg.DATASETS.VAL)
     held_out = round(len(train) * cfg.DATASETS.VAL_FRACTION)
@@ -37,6 +41,18 @@ def split_records(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, An
     order = np.random.default_rng((cfg.SEED, 0)).permutation(len(train))
     chosen = set(order[:held_out].tolist())
     return [r for i, r in enumerate(train) if i not in chosen], [train[i] for i in sorted(chosen)]
+
+
+def check_weights(cfg: CfgNode) -> list[float]:
+    """DATASETS.TRAIN_WEIGHTS. Raises InputError where they are not one positive number for each set of TRAIN."""
+    weights = [float(weight) for weight in cfg.DATASETS.TRAIN_WEIGHTS]
+    if weights and (len(weights) != len(cfg.DATASETS.TRAIN) or min(weights) <= 0):
+        names = ", ".join(cfg.DATASETS.TRAIN) or "no data set"
+        raise InputError(
+            f"DATASETS.TRAIN_WEIGHTS: {cfg.DATASETS.TRAIN_WEIGHTS} for {names}; "
+            "give one number above 0 for each set of DATASETS.TRAIN, or none"
+        )
+    return weights
 
 
 class SlotSampler(Sampler[list[tuple[int, int]]]):
@@ -61,7 +77,11 @@ class SlotSampler(Sampler[list[tuple[int, int]]]):
 
 
 class SlotDataset(Dataset[dict[str, Any]]):
-    """Maps (iteration, slot) to a mapped record: an epoch is a permutation of the records, drawn by (seed, stage)."""
+    """Maps (iteration, slot) to a mapped record: an epoch is a permutation of the records, drawn by (seed, stage).
+
+    With `weights`, each training set (`train_set` of a record) has epochs of its own and its share of every block of
+    slots; which slots those are is drawn by (seed, stage) too.
+    """
 
     def __init__(
         self,
@@ -72,13 +92,19 @@ class SlotDataset(Dataset[dict[str, Any]]):
         seed: int,
         stage: int,
         unpaired: Mapping[str, Callable[[Sequence[int]], Any]] | None = None,
+        weights: Sequence[float] = (),
     ):
-        """`unpaired`: more entries of every item, as functions of its key (see `UnpairedCrops`)."""
+        """
+        Args:
+            unpaired: more entries of every item, as functions of its key (see `UnpairedCrops`).
+            weights: how much of training each training set gets, by its number; empty: what it has images.
+        """
         self.records = records
         self.mapper = mapper
         self.batch_size = batch_size
         self.key = (seed, stage)
         self.unpaired = unpaired or {}
+        self.shares = SetShares(records, weights, self.key) if len(weights) else None
         self._epoch = -1
         self._order = np.empty(0, int)
 
@@ -91,7 +117,10 @@ class SlotDataset(Dataset[dict[str, Any]]):
         return item
 
     def record_index(self, iteration: int, slot: int) -> int:
-        epoch, place = divmod(iteration * self.batch_size + slot, len(self.records))
+        position = iteration * self.batch_size + slot
+        if self.shares:
+            return self.shares.record_index(position)
+        epoch, place = divmod(position, len(self.records))
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = np.random.default_rng((*self.key, epoch)).permutation(len(self.records))
@@ -158,7 +187,13 @@ def build_train_loader(
     batch_size = cfg.SOLVER.IMS_PER_BATCH
     return DataLoader(
         SlotDataset(
-            records, mapper or TrainMapper(cfg), batch_size=batch_size, seed=cfg.SEED, stage=stage, unpaired=unpaired
+            records,
+            mapper or TrainMapper(cfg),
+            batch_size=batch_size,
+            seed=cfg.SEED,
+            stage=stage,
+            unpaired=unpaired,
+            weights=check_weights(cfg) if all("train_set" in record for record in records) else (),
         ),
         batch_sampler=SlotSampler(batch_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,

@@ -81,6 +81,11 @@ def read_color_label(path: str | os.PathLike[str]) -> np.ndarray:
     return _decode(image, path, lambda opened: np.asarray(opened.convert("RGB")))
 
 
+def is_color(path: str | os.PathLike[str]) -> bool:
+    """Whether a label file holds colours per pixel; a palette file holds indices. Raises InputError as `read_image`."""
+    return _open(_read_bytes(path), path, _LABEL_FORMATS).mode in ("RGB", "RGBA")
+
+
 def check_pair(image: np.ndarray, label: np.ndarray, record: dict[str, Any]) -> None:
     """Checks that an image [H, W, 3] and its label map [H, W] have the same height and width.
 

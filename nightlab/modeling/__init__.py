@@ -1,8 +1,9 @@
 """The method: backbones, heads, segmentor and meta-architecture, registered with detectron2."""
 
 from nightlab.modeling.backbone import TimmBackbone
+from nightlab.modeling.deeplab import DeepLabV3PlusLogits
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.segmentor import Segmentor
 from nightlab.modeling.upernet import UPerNetHead
 
-__all__ = ["NightLab", "Segmentor", "TimmBackbone", "UPerNetHead"]
+__all__ = ["DeepLabV3PlusLogits", "NightLab", "Segmentor", "TimmBackbone", "UPerNetHead"]

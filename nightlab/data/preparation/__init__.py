@@ -1,0 +1,1 @@
+"""Brings downloaded data sets, in whichever layout they came, into the one tree that the built-in cards read."""

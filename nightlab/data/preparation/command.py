@@ -1,0 +1,68 @@
+"""What the command lines datasets/prepare_*.py have in common: where to write, and what to say at the end."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nightlab.data import catalog
+from nightlab.data.cards import Card
+from nightlab.data.paths import datasets_root
+from nightlab.data.preparation.report import PartReport
+from nightlab.errors import InputError
+
+
+def add_output(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds `--output` and `--workers`."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help=f"where the prepared set goes (default: $DETECTRON2_DATASETS/{name}, where the card looks)",
+    )
+    parser.add_argument("--workers", type=_positive, help="parallel readers (default: one for each core)")
+
+
+def output_of(options: argparse.Namespace, name: str) -> Path:
+    """The folder that `--output` names, or the one that the card reads."""
+    return options.output or datasets_root() / name
+
+
+def summary(reports: Sequence[PartReport], output: Path, *cards: str) -> str:
+    """The reports, and the names that DATASETS can use now."""
+    lines = [*map(str, reports), ""]
+    names = _usable_names(cards)
+    lines.append(f"{output}: prepared." + (f" DATASETS can name {', '.join(names)}" if names else ""))
+    if any(output.resolve() != (datasets_root() / _root(card)).resolve() for card in cards):
+        lines.append(f"The cards read {datasets_root() / _root(cards[0])}: move the folder there before training")
+    return "\n".join(lines)
+
+
+def status(reports: Sequence[PartReport]) -> int:
+    """Exit status: 1 where files were unusable."""
+    return 1 if any(report.faults for report in reports) else 0
+
+
+def _usable_names(cards: Sequence[str]) -> list[str]:
+    """The splits of the built-in cards whose lists are there."""
+    names = []
+    for card in cards:
+        for split in catalog.get_source(card).splits:
+            try:
+                catalog.load(f"{card}_{split}")
+            except InputError:
+                continue  # not part of this download
+            names.append(f"{card}_{split}")
+    return names
+
+
+def _root(card: str) -> str:
+    source = catalog.get_source(card)
+    assert isinstance(source, Card)
+    return source.root
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number

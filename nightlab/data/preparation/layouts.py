@@ -1,0 +1,123 @@
+"""Finds the images and label maps of a download by the layouts it is known to come in.
+
+An id is `<split>/<name>`, as `train/Beijing_0001`: what the cards of prepared sets put for `{id}`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightlab.errors import InputError, enumerate_some
+
+STATE = "prepared.json"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a data set is laid out.
+
+    Attributes:
+        tree: the layout for people, as it stands in messages.
+        images: a pattern with the groups `split` and `name`, for the end of a path; None for labels alone.
+        labels: such patterns, the best first: where an id has several files, the first pattern's is taken.
+    """
+
+    tree: str
+    images: str | None
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Download:
+    """Files of a download by id; `layout` is the one that it came in."""
+
+    root: Path
+    layout: Layout
+    images: Mapping[str, Path]
+    labels: Mapping[str, Path]
+
+
+def find(root: Path, layouts: Sequence[Layout]) -> Download:
+    """Looks through everything below `root`, which may be the folder of the layout, one above, or one inside it.
+
+    Raises:
+        InputError: no such folder; it holds none of the layouts, images or label maps only, or more than one layout.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; name the one that the archives were extracted to")
+    files = list(_files(root))
+    found = [Download(root, layout, *_match_all(root, files, layout)) for layout in layouts]
+    whole = [d for d in found if d.labels and (d.images or d.layout.images is None)]
+    if len(whole) > 1:
+        examples = ", and ".join(str(next(iter(d.labels.values()))) for d in whole)
+        raise InputError(
+            f"{root}: holds more than one layout of this data set ({examples}); name the folder of one of them, or "
+            "move the other away"
+        )
+    if not whole:
+        raise InputError(f"{root}: {_what_is_missing(files, found)}")
+    return whole[0]
+
+
+def _what_is_missing(files: Sequence[str], found: Sequence[Download]) -> str:
+    """Why a folder cannot be used, for the message."""
+    known = " or ".join(d.layout.tree for d in found)
+    packed = [f for f in files if f.endswith(ARCHIVES)]
+    hint = f"; extract {enumerate_some(packed, 3)} first" if packed else ""
+    for download in found:
+        if download.images and not download.labels:
+            return f"has {len(download.images)} images and no label maps of {download.layout.tree}" + (
+                hint or "; extract the archive of the labels too, or name the folder above both"
+            )
+        if download.labels:
+            return f"has {len(download.labels)} label maps and no images of {download.layout.tree}" + (
+                hint or "; extract the archive of the images too, or name the folder above both"
+            )
+    return f"holds nothing of {known}" + (hint or "; name the folder that the archives were extracted to")
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Paths below the root, with forward slashes, sorted; links to folders are followed once each."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        if STATE in names:  # an earlier preparation into this folder: its label maps are no download
+            folders[:] = [f for f in folders if not f.startswith(("labels", "lists"))]
+        folders.sort()
+        for name in sorted(names):
+            if not name.startswith("."):  # among them the ._X.png that macOS puts into archives
+                yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+
+
+def _match_all(root: Path, files: Sequence[str], layout: Layout) -> tuple[dict[str, Path], dict[str, Path]]:
+    images = _match(root, files, layout.images) if layout.images else {}
+    labels: dict[str, Path] = {}
+    for pattern in layout.labels:
+        labels = _match(root, files, pattern) | labels
+    return images, labels
+
+
+def _match(root: Path, files: Sequence[str], pattern: str) -> dict[str, Path]:
+    """Files by id. Raises InputError where two files claim one id: then two copies lie below one root."""
+    expression = re.compile(f"(?:.*/)?{pattern}")
+    above = "/".join(root.resolve().parts[-4:]).strip("/")  # so that `images/` itself may be named
+    found: dict[str, Path] = {}
+    for file in files:
+        match = expression.fullmatch(f"{above}/{file}")
+        if match is None:
+            continue
+        key = f"{match['split']}/{match['name']}"
+        if key in found and not os.path.samefile(found[key], root / file):
+            raise InputError(
+                f"{root}: {found[key]} and {root / file} are both '{key}'; name the folder of one copy, or move the "
+                "other away"
+            )
+        found.setdefault(key, root / file)
+    return found

@@ -1,0 +1,65 @@
+"""What a preparation found, for the person who ran it: counts against those published, id spaces, what was left out."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from nightlab.data.preparation.convert import Outcome
+
+SHOWN = 10
+
+
+@dataclass
+class PartReport:
+    """One part of a data set.
+
+    Attributes:
+        expected: published number of pairs of each split; never asserted, since copies differ by one or two.
+        ids: the prepared ids of each split, sorted.
+        spaces: what the label maps of each split were written in.
+        remarks: what the user should know.
+        unpaired: a line for each file that has no partner.
+        faults: a line for each pair that could not be used.
+        luminance: mean luminance (Rec. 601, 0 to 255) of the images that were read this time.
+    """
+
+    title: str
+    expected: dict[str, int]
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    spaces: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    unpaired: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    luminance: dict[str, float] = field(default_factory=dict)
+    done: Counter[str] = field(default_factory=Counter)
+    resized: Counter[str] = field(default_factory=Counter)
+
+    def add(self, split: str, image_id: str, outcome: Outcome) -> None:
+        """Takes down what came of one pair."""
+        if outcome.fault:
+            self.faults.append(outcome.fault)
+            return
+        self.ids.setdefault(split, []).append(image_id)
+        self.done[outcome.done] += 1
+        if outcome.resized:
+            self.resized[outcome.resized] += 1
+        if outcome.luminance is not None:
+            self.luminance[image_id] = outcome.luminance
+
+    def __str__(self) -> str:
+        done = ", ".join(f"{n} {what}" for what, n in sorted(self.done.items()))
+        lines = [f"{self.title}: {sum(map(len, self.ids.values()))} pairs ({done})"]
+        for split, ids in self.ids.items():
+            expected = self.expected.get(split)
+            beside = f", {expected} published" if expected is not None else ""
+            lines.append(f"  {split}: {len(ids)} pairs{beside}; label maps in {self.spaces[split]}")
+            if expected and len(ids) < 0.95 * expected:
+                lines.append(f"  {split}: {expected - len(ids)} fewer than published; is the archive extracted whole?")
+        lines += [f"  label maps resized, nearest neighbour: {n} from {how}" for how, n in self.resized.items()]
+        lines += [f"  {line}" for line in self.remarks]
+        lines += _some("unpaired", self.unpaired) + _some("fault", self.faults)
+        return "\n".join(lines)
+
+
+def _some(kind: str, entries: list[str]) -> list[str]:
+    more = [f"  {kind}: and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
+    return [f"  {kind}: {line}" for line in entries[:SHOWN]] + more

@@ -1,0 +1,143 @@
+"""A study: named rows (a configuration, options, the paper's figure) times seeds, and what their runs have come to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from nightlab.data.card_values import did_you_mean
+from nightlab.errors import InputError
+from nightlab.evaluation.bootstrap import load_counts
+
+STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "opts", "rows")
+ROW_KEYS = ("name", "config", "opts", "image_level", "paper")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        opts: KEY VALUE pairs on top of the configuration, the study's before the row's own.
+        image_level: an earlier row whose image level (of the same seed) this one starts from; "" trains its own.
+        paper: the paper's mIoU in percent.
+    """
+
+    name: str
+    config: str
+    opts: tuple[str, ...] = ()
+    image_level: str = ""
+    paper: float | None = None
+
+    @property
+    def folder(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Rows in the order of the table; `dataset` and `checkpoint` say which evaluation of a run counts."""
+
+    name: str
+    dataset: str
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    checkpoint: str = "best"
+
+    def run_folder(self, output: Path, row: Row, seed: int) -> Path:
+        return output / row.folder / f"seed{seed}"
+
+    def evaluation(self, output: Path, row: Row, seed: int) -> Path:
+        """The file that a finished run has."""
+        return self.run_folder(output, row, seed) / "evaluation" / self.dataset / f"{self.checkpoint}.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run: its figures in percent, and its counts `[N, 3, K]` by image."""
+
+    seed: int
+    figures: dict[str, Any]
+    hard_classes: tuple[str, ...]
+    counts: np.ndarray
+
+
+def read_study(path: Path) -> Study:
+    """A study from its YAML file.
+
+    Raises:
+        InputError: the file is missing, no YAML, or has unknown, missing or contradictory entries.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path}: not a study ({' '.join(str(error).split())}); see projects/NightLab/studies"
+        ) from None
+    _check_keys(path, content, STUDY_KEYS, ("name", "dataset", "seeds", "rows"))
+    common = _options(path, content.get("opts", []))
+    rows: list[Row] = []
+    for entry in content["rows"]:
+        _check_keys(path, entry, ROW_KEYS, ("name", "config"))
+        start = str(entry.get("image_level", ""))
+        if start and start not in [row.name for row in rows]:
+            raise InputError(f"{path}: row '{entry['name']}' starts from '{start}', which is no row before it")
+        paper = entry.get("paper")
+        own = _options(path, entry.get("opts", []))
+        row = Row(
+            str(entry["name"]), str(entry["config"]), common + own, start, None if paper is None else float(paper)
+        )
+        if row.folder in [other.folder for other in rows]:
+            raise InputError(f"{path}: two rows would use the folder '{row.folder}'; give them other names")
+        rows.append(row)
+    seeds = tuple(content["seeds"])
+    if not rows or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise InputError(f"{path}: a study has at least one row and one whole number among its seeds")
+    return Study(
+        str(content["name"]), str(content["dataset"]), seeds, tuple(rows), str(content.get("checkpoint", "best"))
+    )
+
+
+def collect(study: Study, output: Path) -> dict[str, list[Result]]:
+    """What the finished runs of a study came to, by row; rows without any are left out.
+
+    Raises:
+        InputError: runs were evaluated on different images or classes, so that they cannot be compared.
+    """
+    results: dict[str, list[Result]] = {}
+    first: tuple[Path, Any, np.ndarray] | None = None
+    for row in study.rows:
+        for seed in study.seeds:
+            file = study.evaluation(output, row, seed)
+            if not file.is_file():
+                continue
+            document, images, counts = load_counts(file)
+            first = first or (file, document["classes"], images)
+            if document["classes"] != first[1] or not np.array_equal(images, first[2]):
+                raise InputError(
+                    f"{file}: evaluated on other images or classes than {first[0]}; evaluate one of them anew"
+                )
+            figures, hard = document["results"]["sem_seg"], tuple(document.get("hard_classes", ()))
+            results.setdefault(row.name, []).append(Result(seed, figures, hard, counts))
+    return results
+
+
+def _options(path: Path, opts: Any) -> tuple[str, ...]:
+    if not isinstance(opts, list) or len(opts) % 2:
+        raise InputError(f"{path}: opts is {opts!r}; list keys and values in turn, as [SOLVER.MAX_ITER, 100]")
+    return tuple(str(opt) for opt in opts)
+
+
+def _check_keys(path: Path, content: Any, known: Sequence[str], required: Sequence[str]) -> None:
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: {content!r} stands where the keys {', '.join(known)} are meant")
+    for key in content:
+        if key not in known:
+            raise InputError(f"{path}: unknown key '{key}'{did_you_mean(str(key), known)}")
+    for key in required:
+        if not content.get(key):
+            raise InputError(f"{path}: the key '{key}' is missing; add it (projects/NightLab/studies has examples)")

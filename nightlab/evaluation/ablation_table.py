@@ -1,0 +1,106 @@
+"""A study as one Markdown table and one plot: mean and spread over seeds, gains with intervals, the paper's beside."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from nightlab.evaluation.ablation import Result, Row, Study
+from nightlab.evaluation.bootstrap import interval_of_mean
+
+Results = Mapping[str, Sequence[Result]]
+OURS, PAPERS = "#2468c8", "#c2570c"  # the report's
+
+
+def study_table(study: Study, results: Results, *, resamples: int = 2000) -> str:
+    """A Markdown table of all rows, and what to know when reading it."""
+    first = next((row for row in study.rows if row.name in results), None)
+    lines = []
+    for row in study.rows:
+        found = results.get(row.name, [])
+        gain, paper_gain = "", ""
+        if first and row is not first:
+            if found:
+                ours, base = ([r.counts for r in results[name]] for name in (row.name, first.name))
+                gain = str(interval_of_mean(ours, base, resamples=resamples))
+            if row.paper is not None and first.paper is not None:
+                paper_gain = f"{row.paper - first.paper:+.2f}"
+        lines.append(
+            [
+                row.name,
+                f"{len(found)} of {len(study.seeds)}",
+                spread([r.figures.get("mIoU") for r in found]),
+                spread([r.figures.get("mIoU-hard") for r in found]),
+                gain or "-",
+                "-" if row.paper is None else f"{row.paper:.2f}",
+                paper_gain or "-",
+            ]
+        )
+    base_name = first.name if first else "the first row"
+    headers = ["", "seeds", "mIoU", "hard", f"minus {base_name} [95 %]", "paper", "paper, gain"]
+    table = tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+    return "\n\n".join([table, *_remarks(study, results)])
+
+
+def draw_study(study: Study, results: Results, output: Path) -> None:
+    """Gain over the first row that has figures, ours (a dot for each seed, mean, deviation) beside the paper's."""
+    rows = [row for row in study.rows if row.name in results]
+    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
+        figure = Figure(figsize=(6.5, 1.2 + 0.45 * max(len(rows), 1)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color="grey", linewidth=0.8)
+        base = _mean(results[rows[0].name]) if rows else 0.0
+        for place, row in enumerate(rows):
+            gains = np.array([result.figures["mIoU"] for result in results[row.name]]) - base
+            deviation = gains.std(ddof=1) if len(gains) > 1 else 0.0
+            axes.errorbar(gains.mean(), place, xerr=deviation, fmt="o", color=OURS, capsize=3)
+            axes.plot(gains, [place] * len(gains), "|", color=OURS, markersize=9)
+            if row.paper is not None and rows[0].paper is not None:
+                axes.plot(row.paper - rows[0].paper, place + 0.22, "D", color=PAPERS, markerfacecolor="none")
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"mIoU minus that of {rows[0].name if rows else 'the first row'}, points")
+        axes.plot([], [], "o", color=OURS, label=f"here, {study.dataset} (mean, deviation, seeds)")
+        if any(row.paper is not None for row in rows):
+            axes.plot([], [], "D", color=PAPERS, markerfacecolor="none", label="the paper, its data and model")
+        figure.legend(loc="outside upper left", fontsize=8, ncols=2, frameon=False)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # Without the date, the same study is the same file.
+        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean and, of several, sample standard deviation; a dash where there is none."""
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    if len(known) < 2:
+        return f"{known[0]:.2f}" if known else "-"
+    return f"{np.mean(known):.2f} ± {np.std(known, ddof=1):.2f}"
+
+
+def _mean(results: Sequence[Result]) -> float:
+    return float(np.mean([result.figures["mIoU"] for result in results]))
+
+
+def _remarks(study: Study, results: Results) -> list[str]:
+    """Paragraphs under the table."""
+    images = next((len(found[0].counts) for found in results.values()), 0)
+    remarks = [
+        f"`{study.dataset}` ({images} images), {study.checkpoint} checkpoint; mean ± sample standard deviation over "
+        "seeds; intervals are of the paired difference, by bootstrap over images. The paper's figures are of its own "
+        "data and model."
+    ]
+    hard = {result.hard_classes for found in results.values() for result in found}
+    if len(hard) > 1:
+        sets = "; ".join(", ".join(names) or "none" for names in sorted(hard))
+        remarks.append(f"The runs differ in their hard classes ({sets}), so the column *hard* compares unlike means.")
+    missing = [row.name for row in study.rows if _short(study, row, results)]
+    if missing:
+        remarks.append(f"Not finished: {', '.join(missing)}.")
+    return remarks
+
+
+def _short(study: Study, row: Row, results: Results) -> bool:
+    return len(results.get(row.name, ())) < len(study.seeds)

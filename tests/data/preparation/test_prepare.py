@@ -1,0 +1,238 @@
+"""Preparation of made downloads in every known layout, with the faults that real ones have."""
+
+import json
+import os
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nightlab.data import catalog, reading
+from nightlab.data.preparation.bdd100k import prepare_bdd100k_night
+from nightlab.data.preparation.cityscapes_set import prepare_cityscapes
+from nightlab.data.preparation.nightcity import prepare_nightcity
+from nightlab.errors import InputError
+
+from . import trees
+
+TRUTH = trees.stripes(trees.TRAIN_IDS)
+
+
+@pytest.fixture
+def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that cards look in."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    return tmp_path / "datasets"
+
+
+@pytest.fixture
+def command(repository: Path) -> Callable[[str], ModuleType]:
+    def load(name: str) -> ModuleType:
+        spec = spec_from_file_location(name, repository / "datasets" / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def labels_of(name: str) -> dict[str, np.ndarray]:
+    return {r["image_id"]: r["source"].read_label(r) for r in catalog.load(name)}
+
+
+def nightcity(datasets: Path, **parts: Path):
+    return prepare_nightcity(datasets / "nightcity", **parts, progress=False)
+
+
+def test_nightcity_with_new_validation_labels(tmp_path: Path, datasets: Path) -> None:
+    reports = nightcity(datasets, original=trees.nightcity(tmp_path / "a"), plus=trees.nightcity_plus(tmp_path / "b"))
+    for name, number in (("nightcity_train", 4), ("nightcity_val", 2), ("nightcity_plus_val", 2)):
+        labels = labels_of(name)
+        assert len(labels) == number
+        assert all((label == TRUTH).all() for label in labels.values()), "at the size of the image, in train ids"
+    fit, held = ({r["image_id"] for r in catalog.load(f"nightcity_train_{part}")} for part in ("fit", "held"))
+    assert held and not fit & held and len(fit | held) == 4
+    text = "\n\n".join(map(str, reports))
+    assert "train: 4 pairs, 2998 published; label maps in label ids, ids 4, 7, 11, 17, 23, 26" in text
+    assert "is the archive extracted whole?" in text
+    assert "resized, nearest neighbour: 2 from 48x24 to 24x12" in text
+    assert "Dubai_0016_labelIds.png: a label map without an image, left out" in text
+
+
+def test_nightcity_fine_alone_and_over_the_original_images(tmp_path: Path, datasets: Path) -> None:
+    fine = trees.nightcity_fine(tmp_path / "fine")
+    nightcity(datasets, fine=fine)
+    assert all((label == TRUTH).all() for label in labels_of("nightcity_fine_train").values())
+    nightcity(datasets, fine=fine, original=trees.nightcity(tmp_path / "a"))
+    assert labels_of("nightcity_train").keys() == labels_of("nightcity_fine_train").keys()
+
+
+def test_plus_takes_the_images_that_were_prepared_before(tmp_path: Path, datasets: Path) -> None:
+    plus = trees.nightcity_plus(tmp_path / "plus")
+    with pytest.raises(InputError, match="has label maps only; name the folder of NightCity's images"):
+        nightcity(datasets, plus=plus)
+    nightcity(datasets, original=trees.nightcity(tmp_path / "a"))
+    nightcity(datasets, plus=plus)
+    assert len(labels_of("nightcity_plus_val")) == 2
+
+
+def test_the_misplaced_frame_is_trained_on_and_not_evaluated(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "a")
+    trees.image(root / "NightCity-images/images/val/Dubai_0016.png")
+    trees.label(root / "NightCity-label/label/val/Dubai_0016_labelIds.png", trees.LABEL_IDS)
+    nightcity(datasets, original=root, plus=trees.nightcity_plus(tmp_path / "b"))
+    assert "train/Dubai_0016" in labels_of("nightcity_train")
+    assert len(labels_of("nightcity_val")) == len(labels_of("nightcity_plus_val")) == 2
+
+
+def test_a_second_call_changes_nothing_and_a_new_label_map_is_seen(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "a")
+    first = nightcity(datasets, original=root)[0]
+    assert dict(first.done) == {"linked": 6}
+    prepared = {p: p.stat().st_mtime_ns for p in datasets.rglob("*.png")}
+    assert dict(nightcity(datasets, original=root)[0].done) == {"unchanged": 6}
+    assert {p: p.stat().st_mtime_ns for p in datasets.rglob("*.png")} == prepared
+    path = root / "NightCity-label/label/train/Beijing_0001_labelIds.png"
+    trees.label(path, trees.LABEL_IDS[::-1])
+    os.utime(path, (1, 1))
+    nightcity(datasets, original=root)
+    assert (labels_of("nightcity_train")["train/Beijing_0001"] == TRUTH[:, ::-1]).all()
+    assert not list(datasets.rglob("*.part"))
+
+
+def test_a_download_inside_the_prepared_folder(tmp_path: Path, datasets: Path) -> None:
+    trees.nightcity(datasets / "nightcity")
+    for _ in range(2):
+        assert len(nightcity(datasets, original=datasets / "nightcity")[0].ids["train"]) == 4
+    assert len(labels_of("nightcity_val")) == 2
+
+
+def test_nothing_of_the_download_is_overwritten(tmp_path: Path, datasets: Path) -> None:
+    root = datasets / "nightcity"
+    trees.image(root / "images/train/a.png")
+    trees.label(root / "labels/train/a.png", trees.LABEL_IDS)
+    before = (root / "labels/train/a.png").read_bytes()
+    with pytest.raises(InputError, match="is a file of the download itself; name another --output"):
+        nightcity(datasets, original=root)
+    assert (root / "labels/train/a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("keep", ["labelIds", "labelTrainIds", "color"])
+def test_cityscapes_in_every_id_space(tmp_path: Path, datasets: Path, keep: str) -> None:
+    root = trees.cityscapes_download(tmp_path / "c")
+    for path in root.glob("gtFine/*/*/*.png"):
+        if not path.stem.endswith(f"_{keep}"):
+            path.unlink()
+    (report,) = prepare_cityscapes(root, datasets / "cityscapes", progress=False)
+    assert {split: len(ids) for split, ids in report.ids.items()} == {"train": 3, "val": 3}
+    for split in ("train", "val"):
+        assert all((label == TRUTH).all() for label in labels_of(f"cityscapes_{split}").values())
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_bdd100k_by_luminance(tmp_path: Path, datasets: Path, old: bool) -> None:
+    root = trees.bdd100k(tmp_path / "b", old=old)
+    (report,) = prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
+    assert labels_of("bdd100k_night_train_night").keys() == {"train/n0", "train/n1", "train/n2"}
+    assert labels_of("bdd100k_night_train_day").keys() == {"train/d0", "train/d1"}
+    assert labels_of("bdd100k_night_val_night").keys() == {"val/n3"}
+    assert any("3 night frames (3 by luminance), 343 published" in remark for remark in report.remarks)
+    assert len(report.unpaired) == 2 and not report.faults
+
+
+def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    frames = [
+        {"name": f"{n}.jpg", "attributes": {"timeofday": t}}
+        for n, t in (("n0", "night"), ("n1", "daytime"), ("d0", "night"), ("d1", "undefined"))
+    ]
+    (root / "labels" / "frames.json").write_text(json.dumps({"frames": frames}))
+    for _ in range(2):  # the second time, luminance comes from night.csv
+        (report,) = prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
+        assert labels_of("bdd100k_night_train_night").keys() == {"train/n0", "train/n2", "train/d0"}
+        assert any("agree on 1 of 3 frames with a time of day (33.3 %)" in remark for remark in report.remarks)
+        assert any("(2 by attribute, 1 by luminance)" in remark for remark in report.remarks)
+    assert "train/n2,1,luminance,,20.00" in (datasets / "bdd100k_night" / "night.csv").read_text()
+
+
+def test_bdd100k_by_a_list(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    (tmp_path / "night.txt").write_text("# mine\nd0.jpg\nval/n3\n")
+    output = datasets / "bdd100k_night"
+    prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
+    assert labels_of("bdd100k_night_train_night").keys() == {"train/d0"}
+    (tmp_path / "night.txt").write_text("d9\n")
+    with pytest.raises(InputError, match=r"names 1 frame.* d9"):
+        prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
+
+
+def test_damaged_and_foreign_files_are_left_out_and_told(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "a")
+    images, labels = root / "NightCity-images/images/train", root / "NightCity-label/label/train"
+    whole = (images / "Beijing_0000.png").read_bytes()
+    (images / "Beijing_0000.png").write_bytes(whole[: len(whole) // 2])
+    (labels / "Beijing_0001_labelIds.png").write_bytes(b"")
+    Image.fromarray(trees.stripes(trees.LABEL_IDS)[:, 12:]).save(labels / "Beijing_0002_labelIds.png")
+    (report,) = nightcity(datasets, original=root)
+    assert report.ids["train"] == ["train/Beijing_0003"]
+    assert len(report.faults) == 3
+    for reason in ("truncated or damaged", "the file is empty", "another aspect"):
+        assert any(reason in fault for fault in report.faults)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "x.zip").write_bytes(b""), r"holds nothing of .*; extract x.zip first"),
+        (lambda root: trees.image(root / "images/train/a.png"), "has 1 images and no label maps"),
+        (lambda root: trees.label(root / "label/train/a_labelIds.png"), "has 1 label maps and no images"),
+        (lambda root: [trees.nightcity(root / c) for c in "ab"], "are both 'train/Beijing_0000'"),
+    ],
+)
+def test_unusable_folders(tmp_path: Path, datasets: Path, spoil: Callable[[Path], object], message: str) -> None:
+    (tmp_path / "a").mkdir()
+    spoil(tmp_path / "a")
+    with pytest.raises(InputError, match=message):
+        nightcity(datasets, original=tmp_path / "a")
+    assert not (datasets / "nightcity").exists()
+
+
+def test_two_layouts_of_bdd100k_in_one_folder(tmp_path: Path, datasets: Path) -> None:
+    trees.bdd100k(tmp_path / "b")
+    trees.bdd100k(tmp_path / "b", old=True)
+    with pytest.raises(InputError, match="more than one layout"):
+        prepare_bdd100k_night(tmp_path / "b", datasets / "bdd100k_night", progress=False)
+
+
+def test_the_commands(
+    tmp_path: Path, datasets: Path, command: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("prepare_nightcity").main(["--original", str(trees.nightcity(tmp_path / "n"))]) == 0
+    assert "DATASETS can name nightcity_train, nightcity_val, nightcity_train_fit" in capsys.readouterr().out
+    assert command("prepare_cityscapes").main([str(trees.cityscapes_download(tmp_path / "c"))]) == 0
+    assert command("prepare_bdd100k_night").main([str(trees.bdd100k(tmp_path / "b")), "--by", "luminance"]) == 0
+    assert "bdd100k_night_val_night" in capsys.readouterr().out
+    assert command("prepare_cityscapes").main([str(tmp_path / "absent")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_real_frames_in_the_old_layout(tmp_path: Path, datasets: Path, real_data: Path) -> None:
+    """Real night and day at 128x72 keep their labels, and luminance finds the night that their list names."""
+    source = real_data / "bdd_micro"
+    lists = {split: (source / "splits" / f"{split}.txt").read_text().split() for split in ("val_night", "val_day")}
+    for image_id in (*lists["val_night"], *lists["val_day"][:20]):
+        for folder, given, wanted in (("images", ".jpg", ".jpg"), ("labels", ".png", "_train_id.png")):
+            target = tmp_path / "seg" / folder / "val" / f"{image_id}{wanted}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source / folder / f"{image_id}{given}")
+    prepare_bdd100k_night(tmp_path, datasets / "bdd100k_night", progress=False)
+    prepared = labels_of("bdd100k_night_val_night")
+    assert {i.removeprefix("val/") for i in prepared} == set(lists["val_night"])
+    for image_id, label in prepared.items():
+        raw = reading.read_raw_label(source / "labels" / f"{image_id.removeprefix('val/')}.png")
+        assert (label == raw).all()

@@ -1,0 +1,165 @@
+"""A study with a training that is made up: what is run, skipped and refused, and what table and plot say."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from nightlab.config import load_config
+from nightlab.engine import ablation as running
+from nightlab.errors import InputError
+from nightlab.evaluation.ablation import Study, collect, read_study
+from nightlab.evaluation.ablation_table import study_table
+
+from ..conftest import REPOSITORY
+
+STUDIES = sorted((REPOSITORY / "projects" / "NightLab" / "studies").glob("*.yaml"))
+STUDY = """
+name: small
+dataset: made_test
+seeds: [1, 2]
+opts: [SOLVER.MAX_ITER, 7]
+rows:
+  - {name: plain, config: CONFIG, paper: 50}
+  - {name: "better, by much", config: CONFIG, opts: [SOLVER.BASE_LR, 0.5], paper: 51.5, image_level: plain}
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(STUDY.replace("CONFIG", str(REPOSITORY / "configs" / "Base-UPerNet.yaml")))
+    return path
+
+
+def evaluation(folder: Path, right: int, ids: Sequence[str] = ("x", "y", "z")) -> None:
+    """Two classes of ten pixels an image, of which the first has `right` right ones, the second all."""
+    file = folder / "evaluation" / "made_test" / "best.json"
+    file.parent.mkdir(parents=True)
+    wrong = 10 - right
+    counts = np.tile([[right, 10], [10, 10], [right, 10 + wrong]], (len(ids), 1, 1))
+    np.savez(file.with_name("best_per_image.npz"), image_ids=np.array(ids), sem_seg=counts)
+    iou = 100 * (right / 10 + 10 / (10 + wrong)) / 2
+    results = {"sem_seg": {"mIoU": iou, "mIoU-hard": 10.0 * right}}
+    document = {"classes": ["a", "b"], "hard_classes": ["a"], "results": results, "per_image": "best_per_image.npz"}
+    file.write_text(json.dumps(document))
+
+
+class Trainings:
+    """Stands for train_net.py: remembers what it was asked, and fails where it is told to."""
+
+    def __init__(self, *failing: str):
+        self.asked: list[str] = []
+        self.failing = failing
+
+    def __call__(self, config: str, opts: Sequence[str], log: Path, num_gpus: int) -> int:
+        given = dict(zip(opts[::2], opts[1::2], strict=True))
+        assert given["SOLVER.MAX_ITER"] == "7" and log.parent == Path(given["OUTPUT_DIR"])
+        run = "/".join(log.parent.parts[-2:])
+        self.asked.append(run)
+        if run in self.failing:
+            return 1
+        if "better" in run:
+            assert given["STAGES.IMAGE_LEVEL"].endswith(f"plain/seed{given['SEED']}/model_best.pth")
+        (log.parent / "model_best.pth").touch()
+        evaluation(log.parent, right=8 if "better" in run else 4 + int(given["SEED"]))
+        return 0
+
+
+def run(study: Study, output: Path, training: Trainings) -> list[str]:
+    return [str(event) for event in running.run_study(study, output, training=training)]
+
+
+def test_a_study_goes_on_where_it_stopped(study_file: Path, tmp_path: Path) -> None:
+    study, output = read_study(study_file), tmp_path / "out"
+    first = Trainings("plain/seed2")
+    events = run(study, output, first)
+    assert first.asked == ["plain/seed1", "better_by_much/seed1", "plain/seed2"]
+    assert "plain, seed 2: failed (exit status 1; see " in events[-2]
+    assert "'plain' has no model_best.pth of this seed" in events[-1]
+    assert "Not finished: plain, better, by much." in study_table(study, collect(study, output), resamples=50)
+
+    second = Trainings()
+    assert run(study, output, second)[:2] == [
+        "plain, seed 1: finished before",
+        "better, by much, seed 1: finished before",
+    ]
+    assert second.asked == ["plain/seed2", "better_by_much/seed2"]
+    table = study_table(study, collect(study, output), resamples=50)
+    # plain: (5/10 + 10/15) / 2 and (6/10 + 10/14) / 2; better: (8/10 + 10/12) / 2 both times
+    plain = [100 * (5 / 10 + 10 / 15) / 2, 100 * (6 / 10 + 10 / 14) / 2]
+    assert f"| {np.mean(plain):.2f} ± {np.std(plain, ddof=1):.2f} | 55.00 ± 7.07 |" in table
+    gain = 100 * (8 / 10 + 10 / 12) / 2 - np.mean(plain)
+    assert f"{gain:.2f} [{gain:.2f}, {gain:.2f}]" in table, "all images are alike, so the interval has no width"
+    assert "51.50   | +1.50" in table
+    assert "Not finished" not in table
+
+
+def test_a_folder_of_other_settings_is_refused(study_file: Path, tmp_path: Path) -> None:
+    run(read_study(study_file), tmp_path / "out", Trainings())
+    study_file.write_text(study_file.read_text().replace("BASE_LR, 0.5", "BASE_LR, 0.25"))
+    with pytest.raises(InputError, match=r"other settings \(SOLVER.BASE_LR: 0.5 is now 0.25\); delete the folder"):
+        run(read_study(study_file), tmp_path / "out", Trainings())
+    (tmp_path / "out" / "better_by_much" / "seed1" / "row.json").unlink()
+    (tmp_path / "out" / "better_by_much" / "seed2" / "row.json").unlink()
+    assert run(read_study(study_file), tmp_path / "out", Trainings())[0].endswith("finished before")
+
+
+def test_runs_on_different_images_are_not_compared(study_file: Path, tmp_path: Path) -> None:
+    study = read_study(study_file)
+    evaluation(tmp_path / "plain" / "seed1", 5)
+    evaluation(tmp_path / "plain" / "seed2", 5, ids=("x", "y", "other"))
+    with pytest.raises(InputError, match="other images or classes"):
+        collect(study, tmp_path)
+
+
+def test_the_command(
+    study_file: Path,
+    tmp_path: Path,
+    load_tool: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tool, output = load_tool("ablation"), tmp_path / "out"
+    monkeypatch.setattr(running.run_study, "__kwdefaults__", {"num_gpus": 0, "training": Trainings()})
+    assert tool.main([str(study_file), "--output", str(output)]) == 0
+    assert "better, by much, seed 2: finished" in capsys.readouterr().out
+    drawn = (output / "ablation.svg").read_text()
+    assert "![gains](ablation.svg)" in (output / "ablation.md").read_text()
+    assert tool.main([str(study_file), "--output", str(output), "--collect"]) == 0
+    assert (output / "ablation.svg").read_text() == drawn, "the same study is the same file"
+    monkeypatch.setattr(running.run_study, "__kwdefaults__", {"num_gpus": 0, "training": Trainings("plain/seed3")})
+    assert tool.main([str(study_file), "--output", str(output), "--seeds", "3"]) == 1
+    assert tool.main([str(tmp_path / "absent.yaml")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("dataset:", "data_set:"), "unknown key 'data_set'; did you mean 'dataset'"),
+        (("seeds: [1, 2]", "seeds: []"), "the key 'seeds' is missing"),
+        (("image_level: plain", "image_level: plane"), "starts from 'plane', which is no row before it"),
+        (("[SOLVER.MAX_ITER, 7]", "[SOLVER.MAX_ITER]"), "opts is .*; list keys and values in turn"),
+        (('"better, by much"', '"Plain!"'), "two rows would use the folder 'plain'"),
+        (("name: small", "name: [small"), "not a study"),
+    ],
+)
+def test_faulty_studies(study_file: Path, change: tuple[str, str], message: str) -> None:
+    study_file.write_text(study_file.read_text().replace(*change))
+    with pytest.raises(InputError, match=f"small.yaml: .*{message}"):
+        read_study(study_file)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "projects/NightLab/studies").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_the_studies_that_come_with_nightlab_can_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    study = read_study(path)
+    assert study.name == path.stem and path.name in path.read_text().splitlines()[0]
+    for row in study.rows:
+        cfg = load_config(row.config, running.options(study, Path("out"), row, study.seeds[0]))
+        assert study.dataset in cfg.DATASETS.TEST
