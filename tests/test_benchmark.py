@@ -1,6 +1,7 @@
 """The benchmark: counts worked out by hand, parts of a time that add up, a report for people and machines."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightlab.benchmark import Timing, benchmark, report_table
+from nightlab.benchmark import Timing, benchmark, compare_with_peer, report_table
 from nightlab.benchmark.macs import count_gmac
+from nightlab.benchmark.side_by_side import alternate
+from nightlab.errors import InputError
 from nightlab.modeling.layers import DeformableConv2d
 
 from .conftest import REPOSITORY
@@ -246,3 +249,58 @@ def test_a_training_step_of_every_stage(stage: str) -> None:
         tiny_config(*DUAL, "MODEL.NIGHTLAB.STAGE", stage), size=(32, 32), batch=2, train=True, repeats=1, warmup=0
     )
     assert report["training_step"]["median_s"] > 0
+
+
+def swin_of_one_block_a_stage(tmp_path: Path) -> str:
+    """A configuration file of a nano Swin under a 16-channel head."""
+    path = tmp_path / "swin.yaml"
+    text = "MODEL: {TIMM: {ARGS: {embed_dim: 8, depths: [1, 2, 1, 1], num_heads: [1, 1, 2, 2]}}}"
+    path.write_text(f"_BASE_: {REPOSITORY / 'configs' / 'backbones' / 'swin_nano.yaml'}\n{text}\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(("peer", "module"), [("transformers", "transformers"), ("smp", "segmentation_models_pytorch")])
+def test_beside_a_peer(peer: str, module: str, load_tool: Any, tmp_path: Path, capsys: Any) -> None:
+    pytest.importorskip(module)
+    config = swin_of_one_block_a_stage(tmp_path)
+    arguments = ["--config-file", config, "--size", "96", "128", "--repeats", "2", "--warmup", "0", "--peer", peer]
+    target = tmp_path / "cost.json"
+    options = ["MODEL.DEVICE", "cpu", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"]
+    assert load_tool("benchmark").main([*arguments, "--json", str(target), *options]) == 0
+    report = json.loads(target.read_text())
+    assert report["max_relative_difference"] < 1e-4
+    assert 0 < report["gmac_ratio"] < 1.05
+    assert report["time_ratio"] == pytest.approx(
+        report["peer"]["median_s"]["ours"] / report["peer"]["median_s"]["theirs"]
+    )
+    assert report["peer"]["gmac"]["ours"] == pytest.approx(report["gmac"]["total"])
+    assert f"beside {peer}" in capsys.readouterr().out
+
+
+def test_turns_alternate() -> None:
+    order: list[str] = []
+    seconds = alternate({n: lambda n=n: order.append(n) for n in "ab"}, CPU, repeats=3, warmup=1)  # type: ignore[misc]
+    assert "".join(order) == "baabbaab"
+    assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--peer", "transformers", "MODEL.TIMM.NAME", "resnet10t"], "compared on a Swin"),
+        (["--peer", "smp", "MODEL.TIMM.OUT_NORM", ""], "set MODEL.TIMM.OUT_NORM LN"),
+    ],
+)
+def test_peers_that_have_no_such_model(load_tool: Any, capsys: Any, arguments: list[str], reason: str) -> None:
+    config = str(REPOSITORY / "configs" / "camvid" / "upernet_effnet_lite0.yaml")
+    size = ["--size", "32", "32", "--repeats", "1", "--warmup", "0"]
+    peer, options = arguments[:2], [*arguments[2:], "MODEL.DEVICE", "cpu", "MODEL.TIMM.DROP_PATH_RATE", "0.0"]
+    pytest.importorskip({"smp": "segmentation_models_pytorch"}.get(peer[1], peer[1]))
+    assert load_tool("benchmark").main(["--config-file", config, *size, *peer, *options]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    with pytest.raises(InputError, match="run: pip install segmentation_models_pytorch"):
+        compare_with_peer(tiny_config("MODEL.TIMM.OUT_NORM", "LN"), "smp", size=(32, 32))

@@ -2,8 +2,11 @@
 
     python tools/benchmark.py --config-file configs/nightcity/upernet_swin_tiny.yaml --size 512 1024 --train
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
+    python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
 
-Weights are random: nothing is downloaded. Time and memory mean something on an otherwise idle machine only.
+Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
+ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
+over the peer's. Time and memory mean something on an otherwise idle machine only.
 """
 
 import argparse
@@ -11,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightlab.benchmark import benchmark, report_table
+from nightlab.benchmark import PEERS, benchmark, compare_with_peer, peer_table, report_table
 from nightlab.config import load_config
 from nightlab.errors import exits_on_input_error
 from nightlab.files import write_json
@@ -34,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     report = {"config": options.config_file, **report}
     print(f"{options.config_file}\n{report_table(report)}")
+    if options.peer:
+        count = {"batch": options.batch, "repeats": options.repeats, "warmup": options.warmup}
+        report |= compare_with_peer(cfg, options.peer, size=size, **count)
+        print(peer_table(report))
     if options.json:
         write_json(options.json, report)
     return 0
@@ -50,6 +57,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="timed calls (default: 5)")
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
     parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
+    parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     return parser.parse_args(arguments)

@@ -1,6 +1,8 @@
-"""What a configuration costs: parameters, multiplications, time by component and peak memory."""
+"""What a configuration costs: parameters, multiplications, time by component, peak memory; alone or beside a peer."""
 
 from nightlab.benchmark.cost import benchmark, report_table
+from nightlab.benchmark.peers import PEERS
+from nightlab.benchmark.side_by_side import compare_with_peer, peer_table
 from nightlab.benchmark.timing import Timing
 
-__all__ = ["Timing", "benchmark", "report_table"]
+__all__ = ["PEERS", "Timing", "benchmark", "compare_with_peer", "peer_table", "report_table"]

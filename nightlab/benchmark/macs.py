@@ -13,7 +13,7 @@ from nightlab.benchmark.timing import REST
 from nightlab.modeling import NightLab, Segmentor
 
 
-class _ImageLevel(nn.Module):
+class ImageLevel(nn.Module):
     """The image level as a function of tensors alone, which is what can be traced: frame to full-size logits."""
 
     def __init__(self, image_level: Segmentor):
@@ -52,7 +52,7 @@ def count_gmac(
     convolution as a plain one and four for each value that it samples (as fvcore counts `grid_sample`).
     """
     images = torch.zeros(1, 3, *size, device=model.device)
-    image_level = _analysis(_ImageLevel(model.image_level), images)
+    image_level = analysis(ImageLevel(model.image_level), images)
     total = image_level.total()
     paths = {name: path for name, path in components.items() if path.startswith("image_level.")}
     macs = {name: image_level.total(path) for name, path in paths.items()}
@@ -60,13 +60,13 @@ def count_gmac(
     uncounted = dict(image_level.unsupported_ops())
     for name, path in components.items():
         if path == "detector":
-            detector = _analysis(_Detector(model), images)
+            detector = analysis(_Detector(model), images)
             # The image level in front of it is without the resizing at its end.
             macs[name] = detector.total() - detector.total("image_level")
         elif path == "region_level":
             assert model.region_level is not None and model.rule is not None
             crop = torch.zeros(1, 3, *model.rule.crop_size, device=model.device)
-            macs[name] = model.max_regions * _analysis(_Logits(model.region_level.segmentor), crop).total()
+            macs[name] = model.max_regions * analysis(_Logits(model.region_level.segmentor), crop).total()
     macs["total"] = sum(macs.values())
     return {name: value / 1e9 for name, value in macs.items()}, uncounted
 
@@ -82,7 +82,8 @@ class _Logits(nn.Module):
         return self.segmentor(images).logits
 
 
-def _analysis(module: nn.Module, images: Tensor) -> FlopCountAnalysis:
+def analysis(module: nn.Module, images: Tensor) -> FlopCountAnalysis:
+    """fvcore's count of a module on `images`, with the operators that it does not know itself."""
     analysis = FlopCountAnalysis(module.eval(), images)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
     analysis.set_op_handle("torchvision::deform_conv2d", _deformable_macs)

@@ -11,6 +11,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 
 from nightlab.errors import InputError
+from nightlab.modeling.swin import pad_first
 
 
 @BACKBONE_REGISTRY.register()
@@ -29,6 +30,7 @@ class TimmBackbone(Backbone):
         drop_path_rate: float = 0.0,
         out_norm: str = "",
         freeze_at: int = 0,
+        windows: str = "timm",
         args: Mapping[str, Any] | None = None,
     ):
         """
@@ -39,6 +41,7 @@ class TimmBackbone(Backbone):
             out_norm: "LN" adds a LayerNorm over the channels of every output (Swin has none per stage), "" none.
             freeze_at: how many levels from the image on keep their start weights and BatchNorm statistics: 1 the
                 stem, 2 up to res2, 3 up to res3, ... (detectron2's FREEZE_AT); saves their backward pass.
+            windows: how Swin pads maps that its windows do not divide: "official" before shifting them, "timm" after.
             args: further arguments of `timm.create_model`.
 
         Raises:
@@ -48,6 +51,8 @@ class TimmBackbone(Backbone):
         super().__init__()
         if out_norm not in ("", "LN"):
             raise InputError(f'MODEL.TIMM.OUT_NORM: {out_norm!r} is not known; there are "LN" and ""')
+        if windows not in ("official", "timm"):
+            raise InputError(f'MODEL.TIMM.WINDOWS: {windows!r} is not known; there are "official" and "timm"')
         kwargs: dict[str, Any] = {**(args or {}), "features_only": True}
         if drop_path_rate:
             kwargs["drop_path_rate"] = drop_path_rate
@@ -56,6 +61,8 @@ class TimmBackbone(Backbone):
             self.body = timm.create_model(name, pretrained=False, **kwargs)
         except (RuntimeError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise InputError(f"MODEL.TIMM: timm cannot build {name!r} with {kwargs}: {error}") from error
+        if windows == "official":
+            pad_first(self.body)
         info: Any = self.body.feature_info
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         strides, channels = info.reduction(), info.channels()
@@ -80,6 +87,7 @@ class TimmBackbone(Backbone):
             "drop_path_rate": timm_cfg.DROP_PATH_RATE,
             "out_norm": timm_cfg.OUT_NORM,
             "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
+            "windows": timm_cfg.WINDOWS,
             "args": dict(timm_cfg.ARGS),
         }
 

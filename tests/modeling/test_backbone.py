@@ -98,3 +98,20 @@ def test_freezing_stops_at_its_level(build: type[BackboneContract], level: int, 
 def test_everything_can_be_frozen() -> None:
     backbone = TimmBackbone(name="resnet10t", freeze_at=5)
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize(("size", "same"), [((224, 224), True), ((96, 64), False)])
+def test_windows_differ_where_maps_are_padded(size: tuple[int, int], same: bool) -> None:
+    """Maps of 224 are multiples of the window at every stage; the other size is compared with transformers too."""
+    official = TimmBackbone(**NANO_SWIN, windows="official").eval()
+    plain = TimmBackbone(**NANO_SWIN).eval()
+    plain.load_state_dict(official.state_dict())
+    x = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        ours, timms = official(x)["res2"], plain(x)["res2"]
+    assert torch.allclose(ours, timms, atol=1e-5) == same
+
+
+def test_unknown_windows_are_refused() -> None:
+    with pytest.raises(InputError, match=r"MODEL\.TIMM\.WINDOWS: .mmseg. is not known"):
+        TimmBackbone(**NANO_SWIN, windows="mmseg")

@@ -1,0 +1,95 @@
+"""Our image level and a peer with the same weights, in alternating runs: time, multiply-adds and outputs."""
+
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import nn
+
+from nightlab.benchmark.macs import ImageLevel, analysis
+from nightlab.benchmark.peers import build_peer, windows_of
+from nightlab.benchmark.timing import Timing
+from nightlab.modeling import NightLab
+
+
+def compare_with_peer(
+    cfg: CfgNode, name: str, *, size: tuple[int, int], batch: int = 1, repeats: int = 5, warmup: int = 1
+) -> dict[str, Any]:
+    """Ours over the peer's, from images of `size` (height, width) to logits of that size, on MODEL.DEVICE.
+
+    Returns:
+        `time_ratio` (of the medians), `gmac_ratio`, `max_relative_difference` (of the logits, as a share of the
+        peer's largest) and `peer`: its name, version, seconds of both sides, GMAC of both, the least and most of the
+        ratios of neighbouring runs.
+
+    Raises:
+        InputError: the peer is not installed or has no such model.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.TIMM.WINDOWS = windows_of(name)  # or it would be another function
+    model: NightLab = build_model(cfg).eval()
+    peer = build_peer(name, cfg, model)
+    level = ImageLevel(model.image_level).eval()
+    frames = 255 * torch.rand(batch, 3, *size, device=model.device)
+    images = (frames - model.image_level.pixel_mean) / model.image_level.pixel_std
+    with torch.no_grad():
+        theirs = peer.to_logits(images)
+        ours = level(frames) if peer.full_size else model.image_level(frames).logits
+        difference = float((ours - theirs).abs().max() / theirs.abs().max())
+        del ours, theirs
+        runs: dict[str, Callable[[], object]] = {"ours": lambda: level(frames), "theirs": lambda: peer.model(images)}
+        seconds = alternate(runs, model.device, repeats=repeats, warmup=warmup)
+    # The wrapper, because a trace refuses outputs that are no tensors.
+    counted: dict[str, tuple[nn.Module, torch.Tensor]] = {"ours": (level, frames), "theirs": (peer.to_logits, images)}
+    gmac = {side: analysis(module, x[:1]).total() / 1e9 for side, (module, x) in counted.items()}
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    ratios = [a / b for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
+    return {
+        "time_ratio": medians["ours"] / medians["theirs"],
+        "gmac_ratio": gmac["ours"] / gmac["theirs"],
+        "max_relative_difference": difference,
+        "peer": {
+            "name": peer.name,
+            "version": peer.version,
+            "median_s": medians,
+            "repeats": repeats,
+            "time_ratio_least": min(ratios),
+            "time_ratio_most": max(ratios),
+            "gmac": gmac,
+            "compared": "full-size logits" if peer.full_size else "logits at stride 4",
+        },
+    }
+
+
+def alternate(
+    calls: Mapping[str, Callable[[], object]], device: torch.device, *, repeats: int, warmup: int
+) -> dict[str, list[float]]:
+    """Seconds of every call, taken in turns whose order is reversed every time, after `warmup` turns untimed."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for turn in range(-warmup, repeats):
+        for name in names if turn % 2 == 0 else reversed(names):
+            call = calls[name]
+            timing = Timing.of(lambda _, c=call: c(), device, repeats=1, warmup=0)  # type: ignore[misc]
+            if turn >= 0:
+                seconds[name].append(timing.median)
+    return seconds
+
+
+def peer_table(report: Mapping[str, Any]) -> str:
+    """What `compare_with_peer` found, for people."""
+    peer = report["peer"]
+    seconds, gmac = peer["median_s"], peer["gmac"]
+    spread = f"{peer['time_ratio_least']:.3f} to {peer['time_ratio_most']:.3f}"
+    return "\n".join(
+        [
+            f"beside {peer['name']} {peer['version']}: image level, same weights, {peer['repeats']} runs in turns",
+            f"  time    {seconds['ours']:.3f} s, theirs {seconds['theirs']:.3f}: {report['time_ratio']:.3f}, {spread}",
+            f"  GMAC    {gmac['ours']:.1f}, theirs {gmac['theirs']:.1f}: {report['gmac_ratio']:.3f}",
+            f"  {peer['compared']} differ by at most {report['max_relative_difference']:.1e} of the largest",
+        ]
+    )

@@ -1,0 +1,93 @@
+"""Reading checkpoints of other projects, with the class names that come along, and writing ours; no code is run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nightlab.errors import InputError
+from nightlab.files import written_aside
+from nightlab.modeling.weights import read_state_dict
+
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
+WRAPPERS = ("state_dict", "model")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by key, and the names of the classes where the file (or a config.json beside it) gives them."""
+
+    file: Path
+    tensors: dict[str, Tensor]
+    classes: tuple[str, ...]
+
+
+def read_source(path: Path) -> Checkpoint:
+    """A .safetensors, .pth, .pt or .bin file, or a folder that holds one under transformers' names.
+
+    Raises:
+        InputError: there is none, it cannot be read without running code, or it holds no tensors.
+    """
+    if path.is_dir():
+        found = [path / name for name in IN_FOLDERS if (path / name).is_file()]
+        if not found:
+            raise InputError(f"{path}: holds neither {' nor '.join(IN_FOLDERS)}; name the weights file itself")
+        path = found[0]
+    try:
+        content = read_state_dict(path)
+    except InputError as error:
+        if path.is_file() and path.suffix not in (".pkl", ".safetensors"):
+            remedy = 'if you trust it: torch.save(torch.load(FILE, weights_only=False)["state_dict"], NEW_FILE)'
+            raise InputError(f"{error}; {remedy}") from error
+        raise
+    state: Mapping[str, Any] = content
+    for wrapper in WRAPPERS:
+        if isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    tensors = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f"{path}: holds no tensors")
+    return Checkpoint(path, tensors, _classes(content, path))
+
+
+def _classes(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """From mmsegmentation's meta, or from the config.json that transformers puts beside its weights."""
+    meta = content.get("meta")
+    if isinstance(meta, Mapping):
+        data = meta.get("dataset_meta")
+        names = data.get("classes") if isinstance(data, Mapping) else meta.get("CLASSES")
+        return tuple(map(str, names or ()))
+    config = path.with_name("config.json")
+    if path.name not in IN_FOLDERS or not config.is_file():
+        return ()
+    try:
+        labels = json.loads(config.read_text(encoding="utf-8")).get("id2label", {})
+        names = tuple(str(labels[str(i)]) for i in range(len(labels)))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{config}: its id2label cannot be read ({error}); remove the file to go on") from error
+    # Placeholders that transformers writes where nobody gave names.
+    return () if any(name.startswith("LABEL_") for name in names) else names
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A .safetensors file, or a .pth or .pt file as Detectron2 writes them (tensors under "model").
+
+    Raises:
+        InputError: the file has another suffix or cannot be written.
+    """
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise InputError(f"{path}: name a file that ends in .safetensors, .pth or .pt")
+    own = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
+    try:
+        with written_aside(path) as aside:
+            if path.suffix == ".safetensors":
+                save_file(own, aside)
+            else:
+                torch.save({"model": own}, aside)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error})") from error

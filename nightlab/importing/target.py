@@ -1,0 +1,92 @@
+"""The model that a checkpoint is imported into: read off its tensors, or a configuration of the user's."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode, get_cfg
+from torch import Tensor
+
+from nightlab.config import add_nightlab_config, load_config
+from nightlab.data import catalog
+from nightlab.data.cityscapes import CLASSES
+from nightlab.errors import InputError
+from nightlab.importing.files import Checkpoint
+from nightlab.importing.sources import TABLE, Source
+
+# Swins that timm knows by name: embedding width, blocks of each stage, window.
+KNOWN: dict[tuple[int, tuple[int, ...], int], str] = {
+    (96, (2, 2, 6, 2), 7): "swin_tiny_patch4_window7_224",
+    (96, (2, 2, 18, 2), 7): "swin_small_patch4_window7_224",
+    (128, (2, 2, 18, 2), 7): "swin_base_patch4_window7_224",
+    (128, (2, 2, 18, 2), 12): "swin_base_patch4_window12_384",
+    (192, (2, 2, 18, 2), 7): "swin_large_patch4_window7_224",
+    (192, (2, 2, 18, 2), 12): "swin_large_patch4_window12_384",
+}
+BODY = "backbone.body."
+
+
+def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
+    """The part of a configuration, as nested dicts, that says what model the converted `tensors` are of.
+
+    Raises:
+        InputError: the backbone is no Swin, so that its size cannot be read off.
+    """
+    if f"{BODY}patch_embed.proj.weight" not in tensors or f"{BODY}layers_0.blocks.0.{TABLE}" not in tensors:
+        raise InputError(f"{checkpoint.file}: its backbone is no Swin; name the model it is of by --config-file")
+    width = len(tensors[f"{BODY}patch_embed.proj.weight"])
+    depths: list[int] = []
+    heads: list[int] = []
+    windows: set[int] = set()
+    while f"{BODY}layers_{len(depths)}.blocks.0.{TABLE}" in tensors:
+        stage = f"{BODY}layers_{len(depths)}.blocks."
+        blocks = [key for key in tensors if key.startswith(stage) and key.endswith(TABLE)]
+        table = tensors[blocks[0]]
+        depths.append(len(blocks))
+        heads.append(table.shape[1])
+        windows.add((round(len(table) ** 0.5) + 1) // 2)
+    window = max(windows)
+    known = KNOWN.get((width, tuple(depths), window))
+    arguments: dict[str, Any] = {"strict_img_size": False, "always_partition": True}
+    if known is None:
+        arguments |= {"embed_dim": width, "depths": depths, "num_heads": heads, "window_size": window}
+    model: dict[str, Any] = {
+        "TIMM": {
+            "NAME": known or KNOWN[96, (2, 2, 6, 2), 7],
+            "OUT_NORM": "LN",
+            "WINDOWS": source.windows,
+            "ARGS": arguments,
+        }
+    }
+    if source.segmentor:
+        model["SEM_SEG_HEAD"] = {"CONVS_DIM": len(tensors["decode_head.fusion.0.weight"])}
+        auxiliary = tensors.get("aux_head.conv.0.weight")
+        model["AUX_HEAD"] = {"CONVS_DIM": len(auxiliary)} if auxiliary is not None else {"LOSS_WEIGHT": 0.0}
+    return {"MODEL": model}
+
+
+def target_config(path: Path | None, described: dict[str, Any], overrides: Sequence[str]) -> CfgNode:
+    """The configuration at `path` or, without one, NightLab's defaults with what is `described`; on the CPU, without
+    weights of its own.
+
+    Raises:
+        InputError: the configuration is unusable.
+    """
+    if path:
+        cfg = load_config(path, overrides)
+    else:
+        cfg = get_cfg()
+        add_nightlab_config(cfg)
+        cfg.merge_from_other_cfg(CfgNode(described))
+        cfg.merge_from_list(list(overrides))
+    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.MODEL.TIMM.WEIGHTS = "cpu", "", ""
+    catalog.register_cards(cfg.DATASETS.CARDS)
+    return cfg
+
+
+def class_names(cfg: CfgNode) -> tuple[str, ...]:
+    """Those of the configuration's data; without data, Cityscapes' where there are 19; else none."""
+    names = cfg.DATASETS.TRAIN or cfg.DATASETS.TEST
+    if names:
+        return tuple(catalog.get_source(names[0]).classes)
+    return CLASSES if cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == len(CLASSES) else ()
