@@ -74,13 +74,12 @@ def _sink(source: Images | Video, where: Path | None) -> AbstractContextManager[
 
 def _until_interrupted(source: Images | Video, predictor: Predictor, panels: Sequence[str], sink: Sink) -> int:
     """A camera films until Ctrl-C, which is no error; a file that is interrupted leaves no half video."""
-    video = isinstance(source, Video)
     try:
-        return show(source, predictor, panels, sink, every_class=video)
+        return show(source, predictor, panels, sink, every_class=isinstance(source, Video))
     except KeyboardInterrupt:
-        if not (video and source.is_camera):
-            raise
-        return 0
+        if isinstance(source, Video) and source.is_camera:
+            return 0
+        raise
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -73,8 +73,11 @@ def merge(image: Tensor, pasted: Pasted, used: Tensor, rule: str = "posterior") 
     """
     if rule not in RULES:
         raise ValueError(f"merge {rule!r} is not one of {', '.join(RULES)}")
-    if not bool(used.any()):
-        return image
+    return joined(image, pasted, used, rule) if bool(used.any()) else image
+
+
+def joined(image: Tensor, pasted: Pasted, used: Tensor, rule: str) -> Tensor:
+    """`merge` where at least one class is in use; nothing here depends on values, so that it can be exported."""
     probability, covered = pasted
     merged = fuse(image[None], probability[None].clamp(min=torch.finfo(torch.float32).tiny).log(), used)[0]
     if rule == "replace":
