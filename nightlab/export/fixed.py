@@ -67,34 +67,39 @@ def regions(rule: RegionRule, found: Scored, frame: Size) -> Scored:
 def paste(logits: Tensor, found: Scored, size: Size, largest: Size) -> Pasted:
     """`merge.paste` of `[R, K + 1, h, w]`; no region is larger than `largest` (height, width), in pixels."""
     # Windows may hang over the right and lower border: no two of their pixels then share a place.
-    window = tuple(min(length, most) + 2 for length, most in zip(size, largest, strict=True))
-    channels = logits.shape[1]
-    total = logits.new_zeros(size[0] + window[0], size[1] + window[1], channels + 1)
-    for i in range(len(logits)):
-        rows, y, inside_y = _window(found.boxes[i, 1], found.boxes[i, 3], size[0], window[0])
-        columns, x, inside_x = _window(found.boxes[i, 0], found.boxes[i, 2], size[1], window[1])
-        enlarged = _taps(y, logits.shape[2]) @ logits[i].float() @ _taps(x, logits.shape[3]).T
-        pyramid = (torch.minimum(y, 1 - y)[:, None] * torch.minimum(x, 1 - x)[None, :]).clamp(min=1e-6)
-        pyramid = torch.where(inside_y[:, None] & inside_x[None, :] & found.real[i], pyramid, 0.0)
-        values = torch.cat([enlarged.softmax(dim=0) * pyramid, pyramid[None]]).permute(1, 2, 0)
-        total = total.index_put((rows[:, None], columns[None, :]), values, accumulate=True)
+    window = (min(size[0], largest[0]) + 2, min(size[1], largest[1]) + 2)
+    rows, y, inside_y = _windows(found.boxes[:, 1], found.boxes[:, 3], size[0], window[0])
+    columns, x, inside_x = _windows(found.boxes[:, 0], found.boxes[:, 2], size[1], window[1])
+    enlarged = _taps(y, logits.shape[2])[:, None] @ logits.float() @ _taps(x, logits.shape[3])[:, None].mT
+    pyramid = (torch.minimum(y, 1 - y)[:, :, None] * torch.minimum(x, 1 - x)[:, None, :]).clamp(min=1e-6)
+    inside = inside_y[:, :, None] & inside_x[:, None, :] & found.real[:, None, None]
+    pyramid = torch.where(inside, pyramid, 0.0)[:, None]
+    values = torch.cat([enlarged.softmax(dim=1) * pyramid, pyramid], dim=1).permute(0, 2, 3, 1)
+    total = logits.new_zeros(size[0] + window[0], size[1] + window[1], logits.shape[1] + 1)
+    # One after the other: runtimes may add to one place from several threads.
+    for region_rows, region_columns, region_values in zip(rows, columns, values, strict=True):
+        total = total.index_put((region_rows[:, None], region_columns[None, :]), region_values, accumulate=True)
     total = total[: size[0], : size[1]].permute(2, 0, 1)
     weight = total[-1]
     return Pasted(total[:-1] / weight.clamp(min=1e-12), weight > 0)
 
 
-def _window(start: Tensor, stop: Tensor, length: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`window` pixels of an axis from the first whose centre lies in [start, stop): their indices, where they lie
-    from 0 to 1 between the two, and which of them are in it, and on the axis."""
+def _windows(start: Tensor, stop: Tensor, length: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`window` pixels of an axis for each of R intervals [start, stop), from the first whose centre lies in it.
+
+    Returns, `[R, window]` each, their indices, where their centres lie from 0 (start) to 1 (stop), and which of them
+    are in the interval and on the axis.
+    """
     first = (start - 0.5).ceil().clamp(0, length).long()
-    pixels = first + torch.arange(window, device=start.device)
+    pixels = first[:, None] + torch.arange(window, device=start.device)
     centres = pixels + 0.5
-    return pixels, (centres - start) / (stop - start), (centres < stop) & (pixels < length)
+    inside = (centres < stop[:, None]) & (pixels < length)
+    return pixels, (centres - start[:, None]) / (stop - start)[:, None], inside
 
 
 def _taps(position: Tensor, length: int) -> Tensor:
-    """Linear interpolation at relative positions `[P]` of an axis, as a matrix `[P, length]`."""
+    """Linear interpolation at relative positions `[R, P]` of an axis, as matrices `[R, P, length]`."""
     first, second, weight = linear_taps(position * length, length)
     places = torch.arange(length, device=position.device)
-    at_first, at_second = (first[:, None] == places), (second[:, None] == places)
-    return at_first * (1 - weight)[:, None] + at_second * weight[:, None]
+    at_first, at_second = first[..., None] == places, second[..., None] == places
+    return at_first * (1 - weight)[..., None] + at_second * weight[..., None]

@@ -44,5 +44,5 @@ def replace_deformable(module: nn.Module) -> int:
             setattr(module, name, SampledDeformableConv2d(child))
             replaced += 1
         else:
-            replaced += replace_deformable(child)
+            replaced += 0 if isinstance(child, SampledDeformableConv2d) else replace_deformable(child)
     return replaced
