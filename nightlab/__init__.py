@@ -1,12 +1,13 @@
-"""NightLab: segmentation of road scenes at night, on two levels. A Detectron2 project."""
+"""NightLab: segmentation of road scenes at night, on two levels. A Detectron2 project.
 
-from importlib.util import find_spec
+    model = nightlab.load("model.onnx")  # or a checkpoint, "model_best.pth"
+    seen = model("street.jpg")           # or an array [H, W, 3], RGB
+    seen.save("seen.png")                # seen.labels, seen.scores, seen.regions, seen.draw()
+
+An ONNX file needs numpy, OpenCV and onnxruntime only; torch and Detectron2 are imported for all else.
+"""
+
+from nightlab.api import load
 
 __version__ = "0.1.0"
-
-if find_spec("detectron2") is None:
-    raise ModuleNotFoundError(
-        "NightLab needs Detectron2, which the package index has no release of. In NightLab's folder, run "
-        "`python tools/install_detectron2.py`, or see INSTALL.md for building it from source.",
-        name="detectron2",
-    )
+__all__ = ["load"]

@@ -1,5 +1,7 @@
 """Every key that NightLab adds to a detectron2 configuration, and the safe way to read one."""
 
+import nightlab.needs_detectron2  # noqa: F401  # isort: skip
+
 import difflib
 import re
 from collections.abc import Callable, Sequence

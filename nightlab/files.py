@@ -11,10 +11,17 @@ from nightlab.errors import InputError
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to; it takes the place of `path` when the block ends without an error."""
-    aside = path.with_name(f".{path.name}.part")
-    yield aside
-    os.replace(aside, path)
+    """Gives a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
+
+    Its ending is that of `path`, which some writers go by. After an error it is removed.
+    """
+    aside = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, content: object) -> None:

@@ -1,5 +1,7 @@
 """The method: backbones, heads, segmentor and meta-architecture, registered with detectron2."""
 
+import nightlab.needs_detectron2  # noqa: F401  # isort: skip
+
 from nightlab.modeling.backbone import TimmBackbone
 from nightlab.modeling.deeplab import DeepLabV3PlusLogits
 from nightlab.modeling.nightlab import NightLab

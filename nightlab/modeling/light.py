@@ -168,7 +168,7 @@ class OnnxEnhancement(nn.Module):
         super().__init__()
         _check_file(path)
         try:
-            import onnxruntime  # type: ignore[import-untyped]
+            import onnxruntime
         except ImportError:
             raise InputError(f"{path}: onnxruntime runs ONNX files; pip install onnxruntime") from None
         try:

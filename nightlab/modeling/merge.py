@@ -72,8 +72,11 @@ def merge(image: Tensor, pasted: Pasted, used: Tensor, rule: str = "posterior") 
     level's where it names a class (with all K classes in use: everywhere inside the boxes), and where it says *other*
     the image level stands.
     """
-    if not bool(used.any()):
-        return image
+    return joined(image, pasted, used, rule) if bool(used.any()) else image
+
+
+def joined(image: Tensor, pasted: Pasted, used: Tensor, rule: str) -> Tensor:
+    """`merge` where at least one class is in use; nothing here depends on values, so that it can be exported."""
     probability, covered = pasted
     region = probability[None].clamp(min=torch.finfo(torch.float32).tiny).log()
     return torch.where(covered, fuse(image[None], region, used, rule)[0], image)

@@ -53,21 +53,29 @@ class RegionRule:
         Regions have the crop's aspect, so that zoom is isotropic, and lie inside the frame where they fit into it. A
         box longer than the largest region becomes a row (or a grid) of largest regions at equal distances.
         """
-        crop = boxes.new_tensor([self.crop_size[1], self.crop_size[0]])
-        centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-        largest = crop / self.min_zoom
-        # Frame pixels per crop pixel, equal in both directions.
-        step = (size * self.context / crop).amax(dim=1).clamp(1 / self.max_zoom, 1 / self.min_zoom)
-        tiles = (size / largest).ceil().clamp(min=1).long()
+        tiles = self.tiles(boxes)
         count = tiles.prod(dim=1)
         source = torch.repeat_interleave(torch.arange(len(boxes), device=boxes.device), count)
         place = torch.arange(len(source), device=boxes.device) - (count.cumsum(0) - count)[source]
         columns = tiles[source, 0]
         cell = torch.stack([place % columns, place.div(columns, rounding_mode="floor")], dim=1)
-        offset = ((cell + 0.5) / tiles[source] - 0.5) * size[source]
-        half = step[source, None] * crop / 2
-        middle = centre[source] + offset
-        return shift_inside(torch.cat([middle - half, middle + half], dim=1), frame), source
+        return self.placed(boxes[source], tiles[source], cell, frame), source
+
+    def tiles(self, boxes: Tensor) -> Tensor:
+        """Columns and rows of regions that boxes `[N, 4]` take, int64 `[N, 2]`."""
+        largest = boxes.new_tensor([self.crop_size[1], self.crop_size[0]]) / self.min_zoom
+        return ((boxes[:, 2:] - boxes[:, :2]) / largest).ceil().clamp(min=1).long()
+
+    def placed(self, boxes: Tensor, tiles: Tensor, cell: Tensor, frame: Size) -> Tensor:
+        """The region `[M, 4]` for one cell (column, row) `[M, 2]` of each box's `tiles` `[M, 2]`."""
+        crop = boxes.new_tensor([self.crop_size[1], self.crop_size[0]])
+        centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        # Frame pixels per crop pixel, equal in both directions.
+        step = (size * self.context / crop).amax(dim=1).clamp(1 / self.max_zoom, 1 / self.min_zoom)
+        offset = ((cell + 0.5) / tiles - 0.5) * size
+        half = step[:, None] * crop / 2
+        middle = centre + offset
+        return shift_inside(torch.cat([middle - half, middle + half], dim=1), frame)
 
     def grid(self, frame: Size, zoom: float, *, device: torch.device | str = "cpu") -> Tensor:
         """Regions of one zoom that cover a frame evenly, with as little overlap as that takes `[N, 4]`."""

@@ -1,0 +1,35 @@
+"""A model from a file, for those who know no Detectron2. Importing this imports no torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightlab.errors import InputError
+from nightlab.runtime.model import OnnxModel
+
+if TYPE_CHECKING:
+    from nightlab.checkpoint_model import CheckpointModel
+
+
+def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) -> "OnnxModel | CheckpointModel":
+    """A model that is called with an image file or an array `[H, W, 3]` (uint8, RGB) and returns a `Segmentation`.
+
+    Args:
+        path: an .onnx file of tools/export.py, or a checkpoint.
+        config: of a checkpoint, its configuration; without it the config.yaml in its folder, which trainings write.
+        opts: overrides of the configuration, as ("MODEL.NIGHTLAB.MAX_REGIONS", "5").
+
+    Raises:
+        InputError: a file is missing or no model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such model; give an .onnx file or a checkpoint")
+    if path.suffix == ".onnx":
+        return OnnxModel(path)
+    from nightlab.checkpoint_model import CheckpointModel
+
+    config = Path(config) if config else path.with_name("config.yaml")
+    if not config.is_file():
+        raise InputError(f"{config}: no such configuration; name the one that {path} was trained with as `config`")
+    return CheckpointModel(path, config, opts)

@@ -1,0 +1,122 @@
+"""Frames to look at: image files, a video, or a camera. A frame that cannot be read is told, not raised."""
+
+import glob
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from nightlab.data.reading import read_image
+from nightlab.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+USUAL_RATE = 25.0
+
+
+class Frame(NamedTuple):
+    """One frame: its name and its image, uint8 `[H, W, 3]`, RGB; None where it could not be read, for `reason`."""
+
+    name: str
+    image: np.ndarray | None
+    reason: str = ""
+
+
+class Source(Protocol):
+    """Frames in order, and how many there are; None where nobody knows."""
+
+    total: int | None
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class Images:
+    """Image files."""
+
+    def __init__(self, files: Sequence[Path]):
+        self.files = files
+        self.total: int | None = len(files)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for file, name in zip(self.files, distinct_stems(self.files), strict=True):
+            try:
+                yield Frame(name, read_image(file))
+            except InputError as error:
+                yield Frame(name, None, str(error))
+
+
+class Video:
+    """A video file, or a camera by its number: `rate` frames a second."""
+
+    def __init__(self, origin: str | int):
+        """Raises InputError where there is no such video or camera."""
+        self.name = f"camera{origin}" if isinstance(origin, int) else Path(origin).stem
+        self.is_camera = isinstance(origin, int)
+        if isinstance(origin, str) and not Path(origin).is_file():
+            raise InputError(f"{origin}: no such video file")
+        self._capture = cv2.VideoCapture(origin)
+        if not self._capture.isOpened():
+            hint = "connect one, or name --video-input" if self.is_camera else "convert it, as to an .mp4 file"
+            raise InputError(f"{origin}: OpenCV cannot open this {'camera' if self.is_camera else 'video'}; {hint}")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if math.isfinite(rate) and rate > 0 else USUAL_RATE
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.total: int | None = int(count) if not self.is_camera and count > 0 else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        number, unread = 0, 0
+        try:
+            while True:
+                known, bgr = self._capture.read()
+                number += 1
+                if known:
+                    for back in range(unread, 0, -1):
+                        yield self._unreadable(number - back)
+                    unread = 0
+                    yield Frame(f"{self.name} {number}", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+                    continue
+                unread += 1
+                if self.total is None or number >= self.total:
+                    break
+        finally:
+            self._capture.release()
+        # Counts in a file's header may be one too high; more than that, and the end is missing.
+        if self.total is not None and unread > 1:
+            yield Frame(self.name, None, f"{self.name}: ends {unread} frames short of the {self.total} it names")
+
+    def _unreadable(self, number: int) -> Frame:
+        return Frame(f"{self.name} {number}", None, f"{self.name}: frame {number} cannot be decoded")
+
+
+def find_images(inputs: Iterable[str]) -> list[Path]:
+    """The image files that are named, lie in a named folder, or match a pattern; each once, in that order.
+
+    Raises:
+        InputError: one of the inputs leads to no file.
+    """
+    files: dict[Path, None] = {}
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        elif path.exists():
+            found = [path]
+        else:
+            found = sorted(Path(match) for match in glob.glob(given, recursive=True) if Path(match).is_file())
+        if not found:
+            what = f"holds no image ({', '.join(SUFFIXES)})" if path.is_dir() else "no such file, folder, nor a match"
+            raise InputError(f"{given}: {what}")
+        files.update(dict.fromkeys(found))
+    return list(files)
+
+
+def distinct_stems(files: Iterable[Path]) -> list[str]:
+    """File names without their endings; a number tells apart those that are equal then."""
+    seen: dict[str, int] = {}
+    names = []
+    for file in files:
+        seen[file.stem] = seen.get(file.stem, 0) + 1
+        names.append(file.stem if seen[file.stem] == 1 else f"{file.stem}_{seen[file.stem]}")
+    return names

@@ -1,0 +1,1 @@
+"""A trained model as an ONNX file: one graph from a frame to its label map, checked against the model itself."""

@@ -1,0 +1,143 @@
+"""The model as one graph of fixed shapes: a frame in, label map and regions out.
+
+The image level and the parts of the region level are the model's own; only what depends on how many boxes there are is
+`fixed`: MAX_REGIONS regions always pass through the region level, and those that are not real are masked.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nightlab.errors import InputError
+from nightlab.export import fixed
+from nightlab.export.fixed import Scored
+from nightlab.modeling import merge
+from nightlab.modeling.hardness import FEATURE, HardnessDetector
+from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.light import Clahe, ScriptedEnhancement
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.regions import Size
+
+IMAGE_OUTPUTS = ("labels", "confidence")
+DUAL_OUTPUTS = (*IMAGE_OUTPUTS, "image_level_labels", "boxes", "scores", "real")
+
+
+class ImageLevelGraph(nn.Module):
+    """The image level alone: uint8 `[H, W, 3]` (RGB) to `IMAGE_OUTPUTS`, class ids and their probability `[H, W]`."""
+
+    outputs = IMAGE_OUTPUTS
+
+    def __init__(self, model: NightLab):
+        super().__init__()
+        self.model = model
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
+        return _decided(self.model.image_pass(_channels_first(frame)).log_probabilities)
+
+
+class DualLevelGraph(nn.Module):
+    """Both levels: uint8 `[H, W, 3]` (RGB) to `DUAL_OUTPUTS`.
+
+    Beside those of the merged map: class ids of the image level alone `[H, W]`, the regions `[R, 4]` in pixels of the
+    frame with their scores `[R]`, best first, and which of the R = MAX_REGIONS are real, bool `[R]`.
+    """
+
+    outputs = DUAL_OUTPUTS
+    used: Tensor
+
+    def __init__(self, model: NightLab):
+        super().__init__()
+        assert model.region_level is not None and model.rule is not None
+        self.model = model
+        self.register_buffer("used", model.region_level.used.clone())
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
+        model = self.model
+        image = model.image_pass(_channels_first(frame))
+        found = self.found(image)
+        crops = model.crop([image.frame], [found.boxes])
+        pasted = fixed.paste(model._cropped_logits(crops), found, image.size, self.largest)
+        merged = merge.joined(image.log_probabilities, pasted, self.used, model.merge_rule)
+        before = image.log_probabilities.argmax(dim=0).byte()
+        return (*_decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
+
+    def found(self, image: ImagePass) -> Scored:
+        """What `NightLab.detected` and `NightLab.choose` find, filled up to MAX_REGIONS."""
+        model = self.model
+        assert model.detector is not None and model.rule is not None
+        proposed = self.proposed(model.detector, image)
+        rule = model.rule if model.labels.boxes == "component" else model.rule.without_context()
+        in_frame = proposed._replace(boxes=proposed.boxes / image.seen_per_frame, scores=proposed.scores.sigmoid())
+        regions = fixed.regions(rule, in_frame, image.size)
+        regions = regions._replace(real=regions.real & (regions.scores >= model.score_thresh))
+        return fixed.best(regions, model.max_regions, model.nms_thresh)
+
+    def proposed(self, detector: HardnessDetector, image: ImagePass) -> Scored:
+        """The detector's proposals, in pixels of the seen image."""
+        rpn, output = detector.rpn, image.output
+        if detector.backbone is not None:
+            feature = detector.neck(detector.backbone(output.image), None)
+        else:
+            feature = detector.neck(output.features, output.logits)
+        assert tuple(rpn.in_features) == (FEATURE,)
+        (anchors,) = rpn.anchor_generator([feature])
+        (scores,), (deltas,) = rpn.rpn_head([feature])
+        deltas = deltas.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).reshape(-1, 4)
+        boxes = rpn.box2box_transform.apply_deltas(deltas, anchors.tensor)
+        classes = rpn.num_classes or 1
+        by_class = scores.unflatten(1, (-1, classes)).permute(2, 0, 3, 4, 1).reshape(classes, -1)
+        after = rpn.post_nms_topk[False]
+        found = [
+            fixed.proposals(
+                boxes,
+                of_class,
+                image.seen,
+                before=rpn.pre_nms_topk[False],
+                after=after,
+                nms_thresh=rpn.nms_thresh,
+                min_size=rpn.min_box_size,
+            )
+            for of_class in by_class
+        ]
+        if classes == 1:
+            return found[0]
+        every = Scored(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        index = torch.where(every.real, every.scores, fixed.LOWEST).sort(descending=True, stable=True).indices[:after]
+        return Scored(*(part[index] for part in every))
+
+    @property
+    def largest(self) -> Size:
+        """The height and width in pixels that no region exceeds."""
+        rule = self.model.rule
+        assert rule is not None
+        return (math.ceil(rule.crop_size[0] / rule.min_zoom), math.ceil(rule.crop_size[1] / rule.min_zoom))
+
+
+def build_graph(model: NightLab, level: str = "all") -> ImageLevelGraph | DualLevelGraph:
+    """The graph of a model in evaluation mode; `level` "image" leaves out the region level where there is one.
+
+    Raises:
+        InputError: the model holds a part that no graph can.
+    """
+    for part in (model.image_level, model.region_level):
+        if part is not None and isinstance(part.own_segmentor.light, (Clahe, ScriptedEnhancement)):
+            raise InputError("MODEL.LIGHT.NAME: clahe and torchscript cannot be exported; relam and gamma can")
+    if level == "image" or model.region_level is None or model.source == "none" or not model.region_level.used.any():
+        return ImageLevelGraph(model)
+    if model.source != "detector" or model.detector is None:
+        raise InputError(
+            f"MODEL.NIGHTLAB.REGIONS {model.source}: only the detector's regions can be exported; set it to detector, "
+            "or export the image level alone"
+        )
+    return DualLevelGraph(model)
+
+
+def _channels_first(frame: Tensor) -> Tensor:
+    return frame.permute(2, 0, 1).float()
+
+
+def _decided(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Class ids, uint8 `[H, W]`, and their probability, float32 `[H, W]`."""
+    score, labels = log_probabilities.max(dim=0)
+    return labels.byte(), score.exp()

@@ -1,0 +1,6 @@
+"""Runs exported models: numpy, OpenCV and onnxruntime, and neither torch nor Detectron2."""
+
+from nightlab.runtime.model import OnnxModel
+from nightlab.runtime.segmentation import Region, Segmentation
+
+__all__ = ["OnnxModel", "Region", "Segmentation"]

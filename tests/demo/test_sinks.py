@@ -1,0 +1,59 @@
+"""Pictures into folders, videos and windows, never half a file."""
+
+import cv2
+import numpy as np
+import pytest
+
+from nightlab.demo import sinks
+from nightlab.demo.sinks import Folder, Window, video_file
+from nightlab.errors import InputError
+
+RED = np.zeros((31, 45, 3), np.uint8) + np.array([200, 0, 0], np.uint8)
+
+
+def test_a_folder_of_images(tmp_path):
+    folder = Folder(tmp_path / "new" / "shown")
+    assert folder.show("a", RED) and folder.written == 1
+    assert cv2.imread(str(tmp_path / "new" / "shown" / "a.png"))[0, 0].tolist() == [0, 0, 200]
+
+
+def test_a_video_of_even_size_and_the_rate_given(tmp_path):
+    path = tmp_path / "out.mp4"
+    with video_file(path, 12.5) as sink:
+        for _ in range(3):
+            sink.show("x", RED)
+        assert not path.exists()
+    capture = cv2.VideoCapture(str(path))
+    assert capture.get(cv2.CAP_PROP_FPS) == 12.5 and capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert capture.read()[1].shape == (30, 44, 3)
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_live_pictures_keep_the_time(tmp_path, monkeypatch):
+    clock = iter([0.0, 0.0, 0.05, 1.0])
+    monkeypatch.setattr(sinks.time, "monotonic", lambda: next(clock))
+    with video_file(tmp_path / "out.mp4", 10, live=True) as sink:
+        written = []
+        for _ in range(3):
+            sink.show("x", RED)
+            written.append(sink.written)
+    assert written == [1, 1, 11]  # the first at 0 s, none for 0.05 s, ten for the second after
+
+
+def test_an_interrupted_or_empty_video_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), video_file(tmp_path / "out.mp4", 10) as sink:
+        sink.show("x", RED)
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match="no frame could be read"), video_file(tmp_path / "out.mp4", 10):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("gui, reason", [("GUI:   NONE", "opencv-python-headless"), ("GUI:  GTK3", "no display")])
+def test_no_window(monkeypatch, gui, reason):
+    monkeypatch.setattr(sinks.cv2, "getBuildInformation", lambda: gui)
+    monkeypatch.setattr(sinks.sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(InputError, match=reason):
+        Window()

@@ -1,0 +1,49 @@
+"""A dual-level model that is exported in seconds: timm's smallest convolutional backbone."""
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import nn
+
+import nightlab.modeling  # noqa: F401
+from nightlab.config import load_config
+from nightlab.predictor import Predictor
+
+TINY = """
+MODEL:
+  DEVICE: cpu
+  CHANNELS_LAST: False
+  TIMM: {NAME: test_resnet, OUT_NORM: "", DROP_PATH_RATE: 0.0}
+  SEM_SEG_HEAD: {CONVS_DIM: 8, POOL_SCALES: [3]}
+  AUX_HEAD: {LOSS_WEIGHT: 0.0}
+  REGION: {ENABLED: True, CROP_SIZE: [32, 48], ZOOM_RANGE: [1.5, 3.0]}
+  HARDNESS: {LABELS: rdn, CONVS_DIM: 8}
+  NIGHTLAB: {MAX_REGIONS: 2}
+  ANCHOR_GENERATOR: {SIZES: [[16, 40]]}
+INPUT: {IMAGE_SIZE: [57, 70]}
+VERSION: 2
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_cfg(tmp_path_factory) -> CfgNode:
+    """Both levels, 19 classes; weights are in MODEL.WEIGHTS, random but far from equal scores."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "config.yaml").write_text(TINY)
+    cfg = load_config(folder / "config.yaml")
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    model.hard_class_mask[[5, 7, 11]] = True
+    model.region_level.start_from(model.image_level, model.hard_class_mask)
+    torch.save({"model": model.state_dict()}, folder / "model.pth")
+    cfg.MODEL.WEIGHTS = str(folder / "model.pth")
+    return cfg
+
+
+@pytest.fixture(scope="session")
+def predictor(tiny_cfg) -> Predictor:
+    return Predictor(tiny_cfg)

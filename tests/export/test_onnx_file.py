@@ -1,0 +1,104 @@
+"""The whole of it under onnxruntime: one file for both levels, that says what the model says and what it is."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import nightlab
+from nightlab.data.cityscapes import CLASSES
+from nightlab.errors import InputError
+from nightlab.export import onnx_file
+from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
+from nightlab.export.onnx_file import export_onnx
+from nightlab.modeling.light import Clahe
+from nightlab.runtime import OnnxModel
+
+SIZE = (60, 80)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(0)
+    return [cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), SIZE[::-1]) for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
+def both(predictor, images, tmp_path_factory):
+    """The exported dual-level model and how far it agrees."""
+    path = tmp_path_factory.mktemp("onnx") / "both.onnx"
+    agreement = export_onnx(predictor, path, SIZE, images)
+    return OnnxModel(path, threads=1), agreement
+
+
+def test_labels_regions_and_scores_agree(both, predictor, images):
+    model, agreement = both
+    assert agreement.mean >= 0.999 and len(agreement.shares) == 3
+    for image in images:
+        ours, theirs = model(image), predictor(image)
+        assert len(np.unique(ours.labels)) > 2 and (ours.labels != ours.image_level).any()
+        assert (ours.image_level == theirs.image_level).mean() >= 0.999
+        assert np.abs(ours.scores - theirs.confidence).max() < 0.01
+        assert 0 < len(ours.regions) == len(theirs.boxes)
+        assert np.allclose([region.box for region in ours.regions], theirs.boxes, atol=0.05)
+        assert np.allclose([region.score for region in ours.regions], theirs.scores, atol=1e-3)
+
+
+def test_the_file_tells_what_it_is(both):
+    told = both[0].metadata
+    assert told["classes"] == list(CLASSES) and told["hard_classes"] == ["pole", "traffic sign", "person"]
+    assert told["size"] == [60, 80] and told["level"] == "all" and told["max_regions"] == 2
+    assert told["preprocessing"]["fits_into"] == [57, 70] and len(told["colors"]) == 19
+
+
+def test_three_lines_serve_the_checkpoint_too(both, tiny_cfg, images, tmp_path):
+    model = nightlab.load(tiny_cfg.MODEL.WEIGHTS, opts=("MODEL.DEVICE", "cpu"))
+    cv2.imwrite(str(tmp_path / "street.png"), images[0][..., ::-1])
+    ours, theirs = model(tmp_path / "street.png"), both[0](tmp_path / "street.png")
+    assert (ours.labels == theirs.labels).mean() >= 0.999 and (ours.image == theirs.image).all()
+    assert len(ours.regions) == len(theirs.regions) > 0 and tuple(ours.classes) == tuple(theirs.classes)
+    assert np.abs(ours.draw().astype(int) - theirs.draw()).mean() < 0.5
+
+
+def test_without_a_proposal_the_image_level_stands(predictor, images):
+    graph = build_graph(predictor.model)
+    assert isinstance(graph, DualLevelGraph)
+    threshold = predictor.model.score_thresh
+    predictor.model.score_thresh = 2.0
+    try:
+        with torch.no_grad():
+            labels, _, before, _, scores, real = graph(torch.from_numpy(images[0]))
+    finally:
+        predictor.model.score_thresh = threshold
+    assert torch.equal(labels, before) and not real.any() and not scores.any()
+
+
+def test_what_disagrees_is_not_written(predictor, images, tmp_path, monkeypatch):
+    def write(graph, example, path, metadata):
+        path.write_text("a file")
+
+    class Other:
+        metadata = {"level": "image"}
+
+        def __init__(self, path):
+            pass
+
+        def run(self, frame):
+            return {"labels": np.full(SIZE, 99, np.uint8)}
+
+    monkeypatch.setattr(onnx_file, "_write", write)
+    monkeypatch.setattr(onnx_file, "OnnxModel", Other)
+    with pytest.raises(InputError, match="not written, since only 0"):
+        export_onnx(predictor, tmp_path / "x.onnx", SIZE, images[:1], level="image")
+    assert not list(tmp_path.iterdir())
+
+
+def test_which_graph_and_what_none_can_hold(predictor, monkeypatch):
+    model = predictor.model
+    assert isinstance(build_graph(model, "image"), ImageLevelGraph)
+    monkeypatch.setattr(model, "source", "grid")
+    with pytest.raises(InputError, match="REGIONS grid"):
+        build_graph(model)
+    monkeypatch.setattr(model.image_level, "light", Clahe())
+    with pytest.raises(InputError, match="clahe"):
+        build_graph(model, "image")

@@ -1,0 +1,105 @@
+"""The demo from the command line: what it writes, what it leaves out, and its exit status."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+
+import nightlab.modeling  # noqa: F401
+from nightlab.config import load_config
+
+DUAL = """
+_BASE_: {base}
+MODEL:
+  DEVICE: cpu
+  SEM_SEG_HEAD: {{CONVS_DIM: 16}}
+  AUX_HEAD: {{CONVS_DIM: 8}}
+  REGION: {{ENABLED: True, CROP_SIZE: [32, 32], ZOOM_RANGE: [1.5, 3.0]}}
+  HARDNESS: {{LABELS: rdn, CONVS_DIM: 8}}
+  LIGHT: {{NAME: relam, CHANNELS: 4, BLOCKS: 1, LEVELS: [image]}}
+  NIGHTLAB: {{MAX_REGIONS: 3}}
+  ANCHOR_GENERATOR: {{SIZES: [[16]]}}
+INPUT: {{IMAGE_SIZE: [0, 0]}}
+"""
+
+
+@pytest.fixture
+def demo(load_tool):
+    return load_tool("demo")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, repository):
+    """A small dual-level model: the arguments before and after the others, with configuration and weights."""
+    folder = tmp_path_factory.mktemp("model")
+    path = folder / "dual.yaml"
+    path.write_text(DUAL.format(base=repository / "configs" / "backbones" / "swin_nano.yaml"))
+    model = build_model(load_config(path))
+    model.hard_class_mask[[5, 7]] = True
+    model.region_level.start_from(model.image_level, model.hard_class_mask)
+    torch.save({"model": model.state_dict()}, folder / "model.pth")
+    return ["--config-file", str(path)], ["--opts", "MODEL.WEIGHTS", str(folder / "model.pth")]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.jpg", "b.png"):
+        cv2.imwrite(str(folder / name), rng.integers(0, 90, (48, 64, 3), dtype=np.uint8))
+    return folder
+
+
+def test_every_panel_of_every_image(demo, config, photos, tmp_path, capsys):
+    before, after = config
+    out = tmp_path / "shown"
+    panels = ["--panels", "input", "light", "image", "regions", "merged", "uncertainty"]
+    assert demo.main([*before, "--input", str(photos), *panels, "--output", str(out), *after]) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["a.png", "b.png"]
+    picture = cv2.imread(str(out / "a.png"))
+    assert picture.shape[1] == 3 * (8 * 64 + 8) + 8 and picture.shape[0] > 2 * 8 * 48
+    assert f"{out}: 2 frames written, 0 left out" in capsys.readouterr().out
+
+
+def test_a_bad_image_is_left_out(demo, config, photos, tmp_path, capsys):
+    before, after = config
+    (photos / "bad.jpg").write_text("no image")
+    assert demo.main([*before, "--input", str(photos), "--output", str(tmp_path / "shown"), *after]) == 1
+    output = capsys.readouterr()
+    assert "2 frames written, 1 left out" in output.out and "left out: " in output.err and "bad.jpg" in output.err
+    assert not (tmp_path / "shown" / "bad.png").exists()
+
+
+def test_a_video_keeps_its_rate(demo, config, tmp_path):
+    before, after = config
+    video = tmp_path / "drive.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 12.5, (64, 48))
+    for i in range(3):
+        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
+    writer.release()
+    assert demo.main([*before, "--video-input", str(video), "--output", str(tmp_path / "shown"), *after]) == 0
+    capture = cv2.VideoCapture(str(tmp_path / "shown" / "drive.mp4"))
+    assert capture.get(cv2.CAP_PROP_FPS) == 12.5 and capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--panels", "depth", "--output", "shown"], "panel 'depth': choose from input"),
+        (["--output", "photos"], "b.png there is an input"),
+        (["--output", "photos/a.jpg"], "is a file"),
+    ],
+)
+def test_what_cannot_be_done(demo, config, photos, tmp_path, monkeypatch, capsys, arguments, message):
+    before, after = config
+    monkeypatch.chdir(tmp_path)
+    assert demo.main([*before, "--input", str(photos), *arguments, *after]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("demo.py: ") and message in error and error.count("\n") == 1
+
+
+def test_weights_are_needed(demo, config, photos, capsys):
+    assert demo.main([*config[0], "--input", str(photos), "--output", "x"]) == 2
+    assert "MODEL.WEIGHTS: names no checkpoint" in capsys.readouterr().err
