@@ -120,7 +120,7 @@ def test_every_module_imports_without_the_compiled_extension_of_detectron2() -> 
 
 
 def test_without_detectron2_the_import_says_how_to_get_it() -> None:
-    result = run_python("import sys; sys.modules['detectron2'] = None; import nightlab")
+    result = run_python("import sys; sys.modules['detectron2'] = None; import nightlab.modeling")
     assert result.returncode == 1
     assert "python tools/install_detectron2.py" in result.stderr
 

@@ -61,6 +61,7 @@ def draw_study(study: Study, results: Results, output: Path) -> None:
             if row.paper is not None and rows[0].paper is not None:
                 axes.plot(row.paper - rows[0].paper, place + 0.22, "D", color=PAPERS, markerfacecolor="none")
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.margins(y=0.2)
         axes.invert_yaxis()
         axes.set_xlabel(f"mIoU minus that of {rows[0].name if rows else 'the first row'}, points")
         axes.plot([], [], "o", color=OURS, label=f"here, {study.dataset} (mean, deviation, seeds)")
@@ -94,8 +95,12 @@ def _remarks(study: Study, results: Results) -> list[str]:
     ]
     hard = {result.hard_classes for found in results.values() for result in found}
     if len(hard) > 1:
-        sets = "; ".join(", ".join(names) or "none" for names in sorted(hard))
-        remarks.append(f"The runs differ in their hard classes ({sets}), so the column *hard* compares unlike means.")
+        numbers = sorted(map(len, hard))
+        common = set.intersection(*map(set, hard))
+        remarks.append(
+            f"The runs differ in their hard classes ({numbers[0]} to {numbers[-1]} of them, {len(common)} in common), "
+            "so the column *hard* compares unlike means; MODEL.NIGHTLAB.HARD_CLASSES gives all runs one set."
+        )
     missing = [row.name for row in study.rows if _short(study, row, results)]
     if missing:
         remarks.append(f"Not finished: {', '.join(missing)}.")

@@ -114,4 +114,7 @@ def _colors() -> label_map.ColorTable:
 def describe(seen: Mapping[Path, Seen]) -> str:
     """The ids that occur, for a report."""
     ids = sorted({i for s in seen.values() if s.ids is not None for i in s.ids})
-    return f"ids {enumerate_some(ids, 40)}" if ids else "colours"
+    starts = [i for i in ids if i - 1 not in ids]
+    ends = [i for i in ids if i + 1 not in ids]
+    runs = [f"{a}" if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
+    return f"ids {enumerate_some(runs, 40)}" if ids else "colours"

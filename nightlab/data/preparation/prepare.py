@@ -66,6 +66,12 @@ def write_list(output: Path, name: str, ids: Iterable[str], about: str) -> None:
         aside.write_text(f"# {about}\n" + "".join(f"{i}\n" for i in ids), encoding="utf-8")
 
 
+def drop_lists(output: Path, name: str) -> None:
+    """Removes `lists/<name>.txt` of an earlier preparation, and its two parts: what they name is no longer so."""
+    for suffix in ("", "_fit", "_held"):
+        (output / "lists" / f"{name}{suffix}.txt").unlink(missing_ok=True)
+
+
 def _pairs(part: Part, report: PartReport) -> list[str]:
     """Ids with both files, sorted; the others are told in the report, and those in two splits stay in training."""
     both = part.images.keys() & part.labels.keys()

@@ -166,6 +166,10 @@ def test_bdd100k_by_a_list(tmp_path: Path, datasets: Path) -> None:
     output = datasets / "bdd100k_night"
     prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
     assert labels_of("bdd100k_night_train_night").keys() == {"train/d0"}
+    assert (output / "lists" / "val_day.txt").is_file()
+    (tmp_path / "night.txt").write_text("d0\nn3\nd2\n")
+    prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
+    assert not (output / "lists" / "val_day.txt").exists(), "no list of an earlier rule is left"
     (tmp_path / "night.txt").write_text("d9\n")
     with pytest.raises(InputError, match=r"names 1 frame.* d9"):
         prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
