@@ -1,9 +1,12 @@
 """Package metadata: the ranges NightLab works with. The versions it is tested with stand in requirements/."""
 
 import re
+import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "nightlab" / "__init__.py").read_text(), re.MULTILINE)
@@ -22,12 +25,28 @@ DETECTRON2_NEEDS = [  # Detectron2 itself has no release to depend on: tools/ins
     "setuptools<82",
 ]
 
+
+class BuildWithFolders(build_py):
+    """A wheel carries copies of configurations, cards and commands; an editable installation reads the checkout's."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for name, folder in runpy.run_path(str(ROOT / "nightlab" / "places.py"))["FOLDERS"].items():
+            target = Path(self.build_lib, "nightlab", "_shipped", name)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
+
+
 setup(
     name="nightlab",
     version=VERSION[1],
     description="Dual-level semantic segmentation of road scenes at night, a Detectron2 project",
     license="Apache-2.0",
     python_requires=">=3.10",
+    cmdclass={"build_py": BuildWithFolders},
+    entry_points={"console_scripts": ["nightlab = nightlab.cli:main"]},
     packages=find_packages(include=["nightlab", "nightlab.*"]),
     install_requires=[
         "torch>=2.4",

@@ -12,6 +12,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from nightlab.errors import InputError
+from nightlab.places import find_config
 
 # Keys of SOLVER that each stage may set for itself, beside EVAL_PERIOD of TEST.
 STAGE_SOLVER = ("BASE_LR", "IMS_PER_BATCH", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
@@ -256,7 +257,7 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     """
     cfg = get_cfg()
     add_nightlab_config(cfg)
-    path = Path(path)
+    path = find_config(path)
     if not path.is_file():
         raise InputError(f"{path}: no such configuration file; see configs/ for those that come with NightLab")
     _merge(cfg, str(path), lambda: _merge_file(cfg, path))

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from nightlab import places
 from nightlab.data.card_schema import load_card
 from nightlab.data.cards import Card
 from nightlab.data.nightstreet import NightStreet
@@ -18,7 +19,7 @@ from nightlab.errors import InputError, enumerate_some
 
 logger = logging.getLogger(__name__)
 
-BUILTIN_CARDS = Path(__file__).resolve().parents[2] / "datasets" / "cards"
+BUILTIN_CARDS = places.folder("cards")
 
 _sources: dict[str, "Source"] = {}
 _owners: dict[str, str] = {}  # registered name, as "camvid_train" -> name of its source

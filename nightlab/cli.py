@@ -1,0 +1,49 @@
+"""The command `nightlab`: one name before the command lines of tools/ and projects/."""
+
+import runpy
+import sys
+from collections.abc import Sequence
+
+from nightlab.places import folder
+
+# Command -> the folder of its file, the file, what it does.
+COMMANDS = {
+    "train": ("projects", "train_net.py", "train and evaluate; --eval-only evaluates"),
+    "demo": ("tools", "demo.py", "show what a model sees in images, a video or a camera"),
+    "export": ("tools", "export.py", "write a model as an ONNX file"),
+    "check": ("tools", "check_dataset.py", "check the files of a data set"),
+    "compare": ("tools", "compare.py", "intervals of evaluations and of their differences"),
+    "report": ("tools", "report.py", "write the page of a run again"),
+    "hard-classes": ("tools", "find_hard_classes.py", "rank classes by held-out IoU"),
+    "benchmark": ("tools", "benchmark.py", "parameters, operations, time, memory"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command named first with the arguments after it; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["evaluate"]:
+        given = ["train", "--eval-only", *given[1:]]
+    if not given or given[0] not in COMMANDS:
+        asked = given[:1] in ([], ["-h"], ["--help"])
+        print(_usage(), file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    place, file, _ = COMMANDS[given[0]]
+    before = sys.argv
+    sys.argv = [f"nightlab {given[0]}", *given[1:]]
+    try:
+        runpy.run_path(str(folder(place) / file), run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _usage() -> str:
+    commands = {name: what for name, (_, _, what) in COMMANDS.items()}
+    commands["evaluate"] = "the same as train --eval-only"
+    lines = [f"  {name:13} {what}" for name, what in commands.items()]
+    return "\n".join(["usage: nightlab COMMAND ...  (nightlab COMMAND --help tells more)", "", *lines])
