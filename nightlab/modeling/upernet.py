@@ -8,15 +8,24 @@ Source: Xiao et al., Unified Perceptual Parsing for Scene Understanding (ECCV 20
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nightlab.modeling.folding import apply, fold
 from nightlab.modeling.layers import classifier, conv_norm_relu, resize_to
 from nightlab.modeling.resized_conv import conv_of_resized, textbook
+
+
+def mix(block: nn.Sequential, levels: Sequence[Tensor]) -> Tensor:
+    """What `block`, of convolution, norm and ReLU, makes of `levels` `[B, C_i, h_i, w_i]` at the first one's size."""
+    conv = block[0]
+    kernel = fold(block)
+    if kernel is not None:
+        return conv_of_resized(kernel, levels).relu_()
+    return block[1:](conv_of_resized(conv, levels) if isinstance(conv, nn.Conv2d) else textbook(conv, levels))
 
 
 class PyramidPooling(nn.Module):
@@ -39,12 +48,11 @@ class PyramidPooling(nn.Module):
         self.bottleneck = conv_norm_relu(mixed, channels, 3, norm=norm, deformable=deformable, modulated=modulated)
 
     def forward(self, x: Tensor) -> Tensor:
-        size = (x.shape[-2], x.shape[-1])
         pooled = [
-            resize_to(branch(F.adaptive_avg_pool2d(x, scale)), size)
+            apply(branch, F.adaptive_avg_pool2d(x, scale))
             for branch, scale in zip(self.branches, self.pool_scales, strict=True)
         ]
-        return self.bottleneck(torch.cat([x, *pooled], dim=1))
+        return mix(self.bottleneck, [x, *pooled])
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -113,13 +121,11 @@ class UPerNetHead(nn.Module):
         top = self.pooling(inputs[-1])
         levels = [top]
         for lateral, conv, x in zip(reversed(self.laterals), reversed(self.fpn), reversed(inputs[:-1]), strict=True):
-            lateral_x = lateral(x)
-            top = lateral_x + resize_to(top, lateral_x.shape[-2:])
-            levels.insert(0, conv(top))
-        conv = self.fusion[0]
+            lateral_x = apply(lateral, x)
+            top = lateral_x + resize_to(top, (lateral_x.shape[-2], lateral_x.shape[-1]))
+            levels.insert(0, apply(conv, top))
         # Two thirds of the head's multiply-adds, so not on maps that are merely enlarged where that can be helped.
-        fused = conv_of_resized(conv, levels) if isinstance(conv, nn.Conv2d) else textbook(conv, levels)
-        return self.classifier(self.dropout(self.fusion[1:](fused)))
+        return self.classifier(self.dropout(mix(self.fusion, levels)))
 
 
 class FCNHead(nn.Module):

@@ -98,6 +98,18 @@ def test_plain_head_is_the_textbook(sizes: tuple) -> None:
         torch.testing.assert_close(head(features), textbook(head, features), rtol=1e-4, atol=1e-5)
 
 
+def test_wide_heads_are_the_textbook_too() -> None:
+    """Wide and large enough for every short way, at odd sizes."""
+    sizes = ((47, 61), (24, 31), (12, 16), (6, 8))
+    parts = Parts()
+    head = parts.head(channels=128).eval()
+    shake(head)
+    features = parts.features(sizes, batch=1)
+    with torch.no_grad():
+        ours, expected = head(features), textbook(head, features)
+    assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
 def test_textbook_shapes() -> None:
     shapes = {name: tuple(value.shape) for name, value in Parts().head().named_parameters() if value.ndim == 4}
     assert shapes == {
