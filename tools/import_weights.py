@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.config_file is None:
         described = importing.describe(checkpoint, importing.convert(checkpoint, source).tensors, source)
     cfg = importing.target_config(options.config_file, described, options.opts)
+    if cfg.MODEL.TIMM.WINDOWS != source.windows:
+        print(
+            f"Swin's windows there are MODEL.TIMM.WINDOWS {source.windows}: set that, or features near borders differ"
+        )
     key = "MODEL.WEIGHTS" if source.segmentor else "MODEL.TIMM.WEIGHTS"
     if source.segmentor:
         classes = importing.class_names(cfg)
@@ -61,7 +65,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--config-file", type=Path, metavar="CFG", help="fit the weights to this model (default: the one they are of)"
     )
     parser.add_argument("--every", action="store_true", help="list every tensor instead of every part")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="overrides of the configuration"
+    )
     return parser.parse_args(arguments)
 
 

@@ -51,7 +51,7 @@ def convert(checkpoint: Checkpoint, source: Source) -> Converted:
         note = rule.note
         if rule.change in QKV:
             parts.setdefault(ours, {})[rule.change] = value
-            note = f"{rule.change} part"
+            note = "query, key and value joined"
         elif ours:
             tensors[ours] = unfold_to_official(value) if rule.change == "unfold" else value
             note = "channels reordered" if rule.change == "unfold" else note

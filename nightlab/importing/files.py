@@ -84,6 +84,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise InputError(f"{path}: name a file that ends in .safetensors, .pth or .pt")
     own = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with written_aside(path) as aside:
             if path.suffix == ".safetensors":
                 save_file(own, aside)

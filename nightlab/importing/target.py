@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from detectron2.config import CfgNode, get_cfg
+import yaml
+from detectron2.config import CfgNode
 from torch import Tensor
 
-from nightlab.config import add_nightlab_config, load_config
+from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES
 from nightlab.errors import InputError
@@ -62,7 +64,7 @@ def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], source: Sour
         model["SEM_SEG_HEAD"] = {"CONVS_DIM": len(tensors["decode_head.fusion.0.weight"])}
         auxiliary = tensors.get("aux_head.conv.0.weight")
         model["AUX_HEAD"] = {"CONVS_DIM": len(auxiliary)} if auxiliary is not None else {"LOSS_WEIGHT": 0.0}
-    return {"MODEL": model}
+    return {"MODEL": model, "VERSION": 2}
 
 
 def target_config(path: Path | None, described: dict[str, Any], overrides: Sequence[str]) -> CfgNode:
@@ -72,13 +74,11 @@ def target_config(path: Path | None, described: dict[str, Any], overrides: Seque
     Raises:
         InputError: the configuration is unusable.
     """
-    if path:
+    with TemporaryDirectory() as folder:
+        if path is None:  # as a file, so that overrides are read, and refused, as everywhere
+            path = Path(folder, "described.yaml")
+            path.write_text(yaml.safe_dump(described), encoding="utf-8")
         cfg = load_config(path, overrides)
-    else:
-        cfg = get_cfg()
-        add_nightlab_config(cfg)
-        cfg.merge_from_other_cfg(CfgNode(described))
-        cfg.merge_from_list(list(overrides))
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.MODEL.TIMM.WEIGHTS = "cpu", "", ""
     catalog.register_cards(cfg.DATASETS.CARDS)
     return cfg

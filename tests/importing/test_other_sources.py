@@ -237,6 +237,13 @@ def test_other_checkpoints_are_named(keys: list[str], reason: str, tmp_path: Pat
     assert not (tmp_path / "x.pth").exists()
 
 
+def test_a_mistyped_key_is_one_line(known: NightLab, tmp_path: Path, load_tool: Any, capsys: Any) -> None:
+    torch.save(foreign(known, "official"), tmp_path / "theirs.pth")
+    arguments = [str(tmp_path / "theirs.pth"), str(tmp_path / "x.pth"), "--opts", "MODEL.TIM.NAME", "x"]
+    assert load_tool("import_weights").main(arguments) == 2
+    assert "did you mean MODEL.TIMM.NAME" in capsys.readouterr().err
+
+
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "message_hub": Path("x")}, tmp_path / "code.pth")
     with pytest.raises(InputError, match=r"code.pth: .*more than tensors.*torch.save\(torch.load"):

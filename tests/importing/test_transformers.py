@@ -115,6 +115,18 @@ def test_another_window_resizes_the_bias_tables(imported: Path) -> None:
     torch.testing.assert_close(ours[24], theirs[84], rtol=0.2, atol=0.2)  # no offset: the middle stays the middle
 
 
+def test_other_windows_are_pointed_out(imported: Path, load_tool: Any, tmp_path: Path, capsys: Any) -> None:
+    arguments = [
+        str(imported / "peer"),
+        str(tmp_path / "new" / "swin.pth"),
+        "--config-file",
+        str(imported / "swin.yaml"),
+    ]
+    assert load_tool("import_weights").main([*arguments, "--opts", "MODEL.TIMM.WINDOWS", "timm"]) == 0
+    assert "MODEL.TIMM.WINDOWS official: set that" in capsys.readouterr().out
+    assert not (tmp_path / "new" / "swin.yaml").exists()
+
+
 def test_classes_follow_their_names(imported: Path, load_tool: Any, tmp_path: Path, capsys: Any) -> None:
     """ADE20K's 150 classes into Cityscapes' 19: rows by name, and those without one are named."""
     peer: Any = transformers_upernet(labels=150, auxiliary=False)
