@@ -28,9 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = given[:1] in ([], ["-h"], ["--help"])
         print(_usage(), file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
+    import nightlab.needs_detectron2  # noqa: F401
+
     place, file, _ = COMMANDS[given[0]]
     before = sys.argv
-    sys.argv = [f"nightlab {given[0]}", *given[1:]]
+    sys.argv = [file, *given[1:]]
     try:
         runpy.run_path(str(folder(place) / file), run_name="__main__")
     except SystemExit as end:

@@ -20,7 +20,7 @@ def test_an_unknown_command(capsys):
 @pytest.mark.parametrize(
     "arguments, status, said",
     [
-        (["check", "--help"], 0, "usage: nightlab check"),
+        (["check", "--help"], 0, "usage: check_dataset.py"),
         (["report", "nowhere"], 2, "report.py: "),
         (["evaluate", "--config-file", "none.yaml"], 2, "train_net.py: none.yaml"),
     ],

@@ -119,8 +119,9 @@ def test_every_module_imports_without_the_compiled_extension_of_detectron2() -> 
     assert result.returncode == 0, result.stderr
 
 
-def test_without_detectron2_the_import_says_how_to_get_it() -> None:
-    result = run_python("import sys; sys.modules['detectron2'] = None; import nightlab.modeling")
+@pytest.mark.parametrize("module", ["nightlab.config", "nightlab.modeling", "nightlab.engine.run"])
+def test_without_detectron2_the_import_says_how_to_get_it(module: str) -> None:
+    result = run_python(f"import sys; sys.modules['detectron2'] = None; import nightlab; import {module}")
     assert result.returncode == 1
     assert "python tools/install_detectron2.py" in result.stderr
 

@@ -1,5 +1,7 @@
 """What a configuration costs: parameters, multiplications, time by component, peak memory; alone or beside a peer."""
 
+import nightlab.needs_detectron2  # noqa: F401  # isort: skip
+
 from nightlab.benchmark.cost import benchmark, report_table
 from nightlab.benchmark.peers import PEERS
 from nightlab.benchmark.side_by_side import compare_with_peer, peer_table

@@ -11,10 +11,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import inference_on_dataset
-from detectron2.layers.batch_norm import NaiveSyncBatchNorm
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from nightlab.data.loader import (
@@ -28,6 +26,7 @@ from nightlab.data.loader import (
 from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
+from nightlab.engine.sync_norm import synchronise_batch_norm
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.metrics import is_hard
 from nightlab.modeling.weights import load_backbone_weights
@@ -66,7 +65,8 @@ class NightLabTrainer(DefaultTrainer):
             unpaired = unpaired_crops(cfg, regions=regions, classes=train_records[0]["source"].classes)
         loader = build_train_loader(cfg, train_records, stage=STAGE_KEYS[self.stage], mapper=mapper, unpaired=unpaired)
         self.scheduler = build_lr_scheduler(cfg, optimizer)
-        ddp_model = create_ddp_model(model, broadcast_buffers=False)
+        on_cpu = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
+        ddp_model = create_ddp_model(model, broadcast_buffers=False, **on_cpu)
         amp = cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE.startswith("cuda")
         # Metrics are read off the device once per LOG_PERIOD: reading them every step would wait for it.
         self._trainer = (AMPTrainer if amp else SimpleTrainer)(
@@ -185,21 +185,6 @@ class KeepBest(hooks.BestCheckpointer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
-
-
-def synchronise_batch_norm(model: nn.Module, cfg: CfgNode) -> nn.Module:
-    """With several processes and MODEL.SYNC_BN, BatchNorm shares statistics: torch's on GPUs, else detectron2's."""
-    if comm.get_world_size() == 1 or not cfg.MODEL.SYNC_BN:
-        return model
-    if cfg.MODEL.DEVICE.startswith("cuda"):
-        return convert_sync_batchnorm(model)
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if type(child).__mro__[1] is nn.BatchNorm2d and not isinstance(child, NaiveSyncBatchNorm):
-                replacement = NaiveSyncBatchNorm(child.num_features, eps=child.eps, momentum=child.momentum)
-                replacement.load_state_dict(child.state_dict())
-                setattr(parent, name, replacement)
-    return model
 
 
 def unwrap(model: nn.Module) -> Any:

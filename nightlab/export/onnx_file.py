@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,9 @@ def export_onnx(
     Raises:
         InputError: a part of the model cannot be exported, or the file does not agree with the model.
     """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{path}: exporting needs {', '.join(missing)}; pip install {' '.join(missing)}")
     if not images:
         raise InputError("no image to check the export with")
     frames = [fitted(image, size) for image in images]

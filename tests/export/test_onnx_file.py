@@ -93,6 +93,12 @@ def test_what_disagrees_is_not_written(predictor, images, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+def test_packages_that_are_missing_are_named(predictor, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(InputError, match="needs onnxscript; pip install onnxscript"):
+        export_onnx(predictor, tmp_path / "x.onnx", SIZE, images)
+
+
 def test_which_graph_and_what_none_can_hold(predictor, monkeypatch):
     model = predictor.model
     assert isinstance(build_graph(model, "image"), ImageLevelGraph)
