@@ -8,6 +8,7 @@ import timm
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nightlab.errors import InputError
@@ -37,7 +38,8 @@ class TimmBackbone(Backbone):
         Args:
             name: a timm model name.
             out_indices: which feature levels to return; empty takes the last four.
-            drop_path_rate: stochastic depth of the last block; earlier ones get less. 0 passes nothing to timm.
+            drop_path_rate: stochastic depth of the last block; earlier ones get less. 0 is none, whatever
+                the model's own default (Swin's is 0.1; models without it do not know the argument).
             out_norm: "LN" adds a LayerNorm over the channels of every output (Swin has none per stage), "" none.
             freeze_at: how many levels from the image on keep their start weights and BatchNorm statistics: 1 the
                 stem, 2 up to res2, 3 up to res3, ... (detectron2's FREEZE_AT); saves their backward pass.
@@ -61,6 +63,10 @@ class TimmBackbone(Backbone):
             self.body = timm.create_model(name, pretrained=False, **kwargs)
         except (RuntimeError, TypeError, AttributeError, IndexError, AssertionError) as error:
             raise InputError(f"MODEL.TIMM: timm cannot build {name!r} with {kwargs}: {error}") from error
+        if not drop_path_rate:
+            for module in self.body.modules():
+                if isinstance(module, DropPath):
+                    module.drop_prob = 0.0
         if windows == "official":
             pad_first(self.body)
         info: Any = self.body.feature_info

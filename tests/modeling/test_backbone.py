@@ -38,6 +38,13 @@ def test_stage_norm_of_a_channels_first_model_normalises_channels() -> None:
         torch.testing.assert_close(feature.mean(dim=1), torch.zeros_like(feature[:, 0]), atol=1e-4, rtol=0)
 
 
+def test_without_drop_path_training_is_not_random() -> None:
+    """timm's Swin has a rate of its own unless it is told."""
+    backbone = TimmBackbone(**NANO_SWIN).train()
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(backbone(x)["res5"], backbone(x)["res5"])
+
+
 def test_drop_path_reaches_the_model() -> None:
     backbone = TimmBackbone(**NANO_SWIN, drop_path_rate=0.5).train()
     x = torch.randn(4, 3, 32, 32)
