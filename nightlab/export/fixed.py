@@ -54,6 +54,7 @@ def proposals(
 def regions(rule: RegionRule, found: Scored, frame: Size) -> Scored:
     """`RegionRule.regions`: every box takes as many places as the largest box could need tiles."""
     across = [-int(-length * rule.min_zoom // crop) for length, crop in zip(frame, rule.crop_size, strict=True)]
+    across = across if rule.tiled else [1, 1]
     number = max(across[0], 1) * max(across[1], 1)
     place = torch.arange(number, device=found.boxes.device)
     cell = torch.stack([place % max(across[1], 1), place.div(max(across[1], 1), rounding_mode="floor")], dim=1)

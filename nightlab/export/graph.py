@@ -67,7 +67,7 @@ class DualLevelGraph(nn.Module):
         model = self.model
         assert model.detector is not None and model.rule is not None
         proposed = self.proposed(model.detector, image)
-        rule = model.rule if model.labels.boxes == "component" else model.rule.without_context()
+        rule = model.rule if model.labels.boxes == "component" else model.rule.for_regions()
         in_frame = proposed._replace(boxes=proposed.boxes / image.seen_per_frame, scores=proposed.scores.sigmoid())
         regions = fixed.regions(rule, in_frame, image.size)
         regions = regions._replace(real=regions.real & (regions.scores >= model.score_thresh))

@@ -301,7 +301,7 @@ class NightLab(nn.Module):
         assert self.rule is not None
         proposals = self.detector(image.output.image, image.output.features, image.output.logits, image.seen)[0][0]
         boxes = proposals.proposal_boxes.tensor / image.seen_per_frame
-        rule = self.rule if self.labels.boxes == "component" else self.rule.without_context()
+        rule = self.rule if self.labels.boxes == "component" else self.rule.for_regions()
         regions, source = rule.regions(boxes, image.size)
         classes = proposals.pred_classes[source] if proposals.has("pred_classes") else None
         return Candidates(regions, proposals.objectness_logits.sigmoid()[source], classes)

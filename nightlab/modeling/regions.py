@@ -24,14 +24,16 @@ class RegionRule:
     Attributes:
         crop_size: (height, width) of crops, the same in training and at test.
         context: boxes grow by this factor about their centre first.
-        min_zoom, max_zoom: crop pixels per frame pixel; a region is at most `crop_size / min_zoom` large, a longer box
-            is tiled, and at least `crop_size / max_zoom`.
+        min_zoom, max_zoom: crop pixels per frame pixel; a region is at most `crop_size / min_zoom` large, and at least
+            `crop_size / max_zoom`.
+        tiled: a box longer than the largest region becomes several regions; else the one in its middle.
     """
 
     crop_size: Size
     context: float = 2.5
     min_zoom: float = 1.5
     max_zoom: float = 3.0
+    tiled: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.min_zoom <= self.max_zoom:
@@ -43,9 +45,9 @@ class RegionRule:
         region = cfg.MODEL.REGION
         return cls(tuple(region.CROP_SIZE), region.CONTEXT, *region.ZOOM_RANGE)
 
-    def without_context(self) -> "RegionRule":
-        """The rule for boxes that have their context already."""
-        return replace(self, context=1.0)
+    def for_regions(self) -> "RegionRule":
+        """The rule for boxes that were learned from regions: with their context, and larger than them by error only."""
+        return replace(self, context=1.0, tiled=False)
 
     def regions(self, boxes: Tensor, frame: Size) -> tuple[Tensor, Tensor]:
         """Regions `[M, 4]` of boxes `[N, 4]` in a frame (height, width), and the box that each is for (int64 `[M]`).
@@ -63,6 +65,8 @@ class RegionRule:
 
     def tiles(self, boxes: Tensor) -> Tensor:
         """Columns and rows of regions that boxes `[N, 4]` take, int64 `[N, 2]`."""
+        if not self.tiled:
+            return torch.ones(len(boxes), 2, dtype=torch.int64, device=boxes.device)
         largest = boxes.new_tensor([self.crop_size[1], self.crop_size[0]]) / self.min_zoom
         return ((boxes[:, 2:] - boxes[:, :2]) / largest).ceil().clamp(min=1).long()
 

@@ -234,9 +234,13 @@ def test_one_region(box: tuple, region: tuple) -> None:
     assert source.tolist() == [0] and source.dtype == torch.int64
 
 
-def test_without_context() -> None:
-    regions, _ = RULE.without_context().regions(boxes_of((184, 92, 216, 108)), LARGE)
-    torch.testing.assert_close(regions, boxes_of((184, 92, 216, 108)))
+def test_boxes_learned_from_regions() -> None:
+    rule = RULE.for_regions()
+    regions, _ = rule.regions(boxes_of((184, 92, 216, 108)), LARGE)
+    torch.testing.assert_close(regions, boxes_of((184, 92, 216, 108)), msg="no context twice")
+    regions, source = rule.regions(boxes_of((170, 85, 230, 115)), LARGE)  # half as large again as any region
+    torch.testing.assert_close(regions, boxes_of((180, 90, 220, 110)))
+    assert source.tolist() == [0]
 
 
 def test_a_pole_becomes_a_column_of_tiles() -> None:
