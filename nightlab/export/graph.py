@@ -15,7 +15,7 @@ from nightlab.export.fixed import Scored
 from nightlab.modeling import merge
 from nightlab.modeling.hardness import FEATURE, HardnessDetector
 from nightlab.modeling.image_pass import ImagePass
-from nightlab.modeling.light import Clahe, ScriptedEnhancement
+from nightlab.modeling.light import Clahe, OnnxEnhancement, ScriptedEnhancement
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.regions import Size
 
@@ -121,8 +121,8 @@ def build_graph(model: NightLab, level: str = "all") -> ImageLevelGraph | DualLe
         InputError: the model holds a part that no graph can.
     """
     for part in (model.image_level, model.region_level):
-        if part is not None and isinstance(part.own_segmentor.light, (Clahe, ScriptedEnhancement)):
-            raise InputError("MODEL.LIGHT.NAME: clahe and torchscript cannot be exported; relam and gamma can")
+        if part is not None and isinstance(part.own_segmentor.light, (Clahe, OnnxEnhancement, ScriptedEnhancement)):
+            raise InputError("MODEL.LIGHT.NAME: clahe, torchscript and onnx cannot be exported; relam, translation and gamma can")
     if level == "image" or model.region_level is None or model.source == "none" or not model.region_level.used.any():
         return ImageLevelGraph(model)
     if model.source != "detector" or model.detector is None:
