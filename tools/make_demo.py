@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What `make demo` runs: train the nano model of both levels on NightStreet, evaluate it, and say where to look.
+"""What `make demo` runs: train the nano model on NightStreet, evaluate it, and say where to look.
 
 A finished run is shown again, an interrupted one goes on; `--fresh` starts over.
 """
@@ -17,7 +17,7 @@ from nightlab.engine.run import run
 from nightlab.errors import exits_on_input_error
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIG = REPOSITORY / "configs" / "quickstart" / "nightlab_hdm_swin_nano.yaml"
+CONFIG = REPOSITORY / "configs" / "quickstart" / "upernet_swin_nano.yaml"
 
 
 @exits_on_input_error("make_demo.py")
