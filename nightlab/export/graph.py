@@ -122,7 +122,7 @@ def build_graph(model: NightLab, level: str = "all") -> ImageLevelGraph | DualLe
     """
     for part in (model.image_level, model.region_level):
         if part is not None and isinstance(part.own_segmentor.light, (Clahe, OnnxEnhancement, ScriptedEnhancement)):
-            raise InputError("MODEL.LIGHT.NAME: only relam, translation and gamma can be exported")
+            raise InputError("MODEL.LIGHT.NAME: clahe, torchscript and onnx cannot be exported; relam and gamma can")
     if level == "image" or model.region_level is None or model.source == "none" or not model.region_level.used.any():
         return ImageLevelGraph(model)
     if model.source != "detector" or model.detector is None:

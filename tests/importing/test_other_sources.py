@@ -251,9 +251,10 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
 
 
 def test_an_imported_model_is_evaluated_at_once(
-    known: NightLab, tmp_path: Path, load_tool: Any, real_data: Path
+    known: NightLab, tmp_path: Path, load_tool: Any, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """19 Cityscapes classes from mmsegmentation's names to figures on BDD100K's night frames, in two commands."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(real_data))
     from importlib.util import module_from_spec, spec_from_file_location
 
     from ..conftest import REPOSITORY
