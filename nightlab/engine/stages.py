@@ -22,7 +22,7 @@ from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some
 from nightlab.files import written_aside
-from nightlab.modeling.light import TRAINED
+from nightlab.light_kinds import TRAINED
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
 

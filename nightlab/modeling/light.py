@@ -14,11 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.errors import InputError
+from nightlab.light_kinds import KINDS
 from nightlab.modeling.layers import groups_of_eight, resize_to
-
-# Those that learn, beside the segmentation or before it.
-TRAINED = ("relam", "translation")
-KINDS = ("", "relam", "translation", "gamma", "clahe", "torchscript", "onnx")
 
 
 class ResidualBlock(nn.Module):

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from nightlab.light_kinds import TRAINED
 from nightlab.modeling.layers import groups_of_eight
-from nightlab.modeling.light import TRAINED, Translator
+from nightlab.modeling.light import Translator
 
 
 class PatchDiscriminator(nn.Module):

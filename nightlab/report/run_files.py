@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nightlab.modeling.light import TRAINED
+from nightlab.light_kinds import TRAINED
 
 LEVELS = {"sem_seg": "merged", "sem_seg_image_level": "image level"}
 IMAGE_LEVEL = "sem_seg_image_level"

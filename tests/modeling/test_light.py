@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nightlab.errors import InputError
+from nightlab.light_kinds import KINDS
 from nightlab.modeling.light import (
-    KINDS,
     Clahe,
     Gamma,
     LightAdapter,
