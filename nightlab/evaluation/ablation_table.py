@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from nightlab.evaluation.ablation import Result, Row, Study
 from nightlab.evaluation.bootstrap import interval_of_mean
+from nightlab.evaluation.plots import figure_file, spread
 
 Results = Mapping[str, Sequence[Result]]
 OURS, PAPERS = "#2468c8", "#c2570c"  # the report's
@@ -48,8 +47,7 @@ def study_table(study: Study, results: Results, *, resamples: int = 2000) -> str
 def draw_study(study: Study, results: Results, output: Path) -> None:
     """Gain over the first row that has figures, ours (a dot for each seed, mean, deviation) beside the paper's."""
     rows = [row for row in study.rows if row.name in results]
-    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
-        figure = Figure(figsize=(6.5, 1.2 + 0.45 * max(len(rows), 1)), layout="constrained")
+    with figure_file(output, (6.5, 1.2 + 0.45 * max(len(rows), 1))) as figure:
         axes = figure.subplots()
         axes.axvline(0, color="grey", linewidth=0.8)
         base = _mean(results[rows[0].name]) if rows else 0.0
@@ -68,17 +66,6 @@ def draw_study(study: Study, results: Results, output: Path) -> None:
         if any(row.paper is not None for row in rows):
             axes.plot([], [], "D", color=PAPERS, markerfacecolor="none", label="the paper, its data and model")
         figure.legend(loc="outside upper left", fontsize=8, ncols=2, frameon=False)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Without the date, the same study is the same file.
-        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
-
-
-def spread(values: Sequence[float | None]) -> str:
-    """Mean and, of several, sample standard deviation; a dash where there is none."""
-    known = [value for value in values if value is not None and np.isfinite(value)]
-    if len(known) < 2:
-        return f"{known[0]:.2f}" if known else "-"
-    return f"{np.mean(known):.2f} ± {np.std(known, ddof=1):.2f}"
 
 
 def _mean(results: Sequence[Result]) -> float:

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from tabulate import tabulate
 from torch import Tensor
 
+from nightlab.evaluation.plots import figure_file
 from nightlab.modeling.light_losses import dissimilarity
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.segmentor import Segmentor
@@ -74,8 +73,7 @@ def light_table(documents: Sequence[dict[str, Any]]) -> str:
 def draw_light(documents: Sequence[dict[str, Any]], output: Path, day: dict[str, Any] | None = None) -> None:
     """Luminance and contrast after adaptation against the structure kept, beside those of the raw images (SSIM 1) and
     of day images, as .png or .svg."""
-    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
+    with figure_file(output, (9, 3.6)) as figure:
         for axes, key in zip(figure.subplots(1, 2), ("luminance", "contrast"), strict=True):
             axes.plot(1, documents[0][key], "k*", label="as it is")
             for d in documents:
@@ -84,8 +82,6 @@ def draw_light(documents: Sequence[dict[str, Any]], output: Path, day: dict[str,
                 axes.axhline(day[key], linestyle=":", color="gray", label="day")
             axes.set(xlabel="SSIM (structure kept)", ylabel=f"mean {key} (0 to 255)")
         axes.legend(fontsize=7)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
 
 
 def _luminance(images: Tensor) -> Tensor:

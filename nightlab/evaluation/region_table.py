@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, rc_context
-from matplotlib.figure import Figure
+from matplotlib import colormaps
 from tabulate import tabulate
 
 from nightlab.errors import InputError
+from nightlab.evaluation.plots import figure_file, spread
 
 Key = tuple[str, int]
 
@@ -50,7 +50,7 @@ def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) 
             [
                 source,
                 f"{np.mean([row['regions_per_image'] for row in found]):.1f}",
-                *(_spread([row[key] for row in found]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")),
+                *(spread([row[key] for row in found]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")),
                 f"{time:.2f}",
             ]
         )
@@ -65,15 +65,14 @@ def auc_line(documents: Sequence[dict[str, Any]]) -> str:
         return "The detector found no regions of both kinds, so its score has no AUC."
     gains = [document["share_with_gain"] for document in documents if document.get("share_with_gain") is not None]
     return (
-        f"AUC of the detector's score for true gain: {_spread(known)}; share of its regions with gain: {_spread(gains)}"
+        f"AUC of the detector's score for true gain: {spread(known)}; share of its regions with gain: {spread(gains)}"
     )
 
 
 def draw_study(documents: Sequence[dict[str, Any]], output: Path) -> None:
     """Two plots beside each other, mIoU over the number of regions and over the time on top, as .png or .svg."""
     rows = collect(documents)
-    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
-        figure = Figure(figsize=(9, 4), layout="constrained")
+    with figure_file(output, (9, 4)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for i, source in enumerate(dict.fromkeys(source for source, _ in rows)):
             color = colormaps["tab20"](i % 20)  # of both plots: they share the legend
@@ -90,14 +89,3 @@ def draw_study(documents: Sequence[dict[str, Any]], output: Path) -> None:
         left.set(xlabel="regions per image", ylabel="mIoU (%)")
         right.set(xlabel="time, image level = 1")
         right.legend(fontsize=7)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Without the date, the same studies are the same file.
-        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
-
-
-def _spread(values: Sequence[float | None]) -> str:
-    """Mean and, of several, sample standard deviation; a dash where there is none (see `RegionStudy.report`)."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return f"{known[0]:.2f}" if known else "-"
-    return f"{np.mean(known):.2f} ± {np.std(known, ddof=1):.2f}"

@@ -1,0 +1,28 @@
+"""What tables and plots over several runs share: how a spread is written, and how a figure becomes a file."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+
+@contextmanager
+def figure_file(output: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure of (width, height) in inches to draw on, written as .png or .svg at the end."""
+    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # Without the date, the same figures are the same file.
+        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean and, of several, sample standard deviation; a dash where there is none."""
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    if len(known) < 2:
+        return f"{known[0]:.2f}" if known else "-"
+    return f"{np.mean(known):.2f} ± {np.std(known, ddof=1):.2f}"
