@@ -3,7 +3,7 @@
 Arrays as in visualization.py: images `[H, W, 3]` (uint8, RGB), label maps `[H, W]`, boxes `[R, 4]` in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -34,6 +34,12 @@ class Regions(NamedTuple):
 
     boxes: np.ndarray
     names: Sequence[str]
+
+
+def region_names(scores: Iterable[float], kinds: Iterable[int] | None, classes: Sequence[str]) -> list[str]:
+    """What stands beside each region: its score and, where `kinds` tells it, its class."""
+    names = [f"{score:.2f}" for score in scores]
+    return names if kinds is None else [f"{classes[k]} {name}" for k, name in zip(kinds, names, strict=True)]
 
 
 def level_panels(

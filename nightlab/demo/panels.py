@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nightlab.errors import InputError
-from nightlab.level_panels import OTHER
+from nightlab.level_panels import OTHER, region_names
 from nightlab.predictor import Prediction, Predictor
 from nightlab.visualization import Colors, blend, colorize, draw_boxes, legend, titled_grid, to_tile_width
 
@@ -72,17 +72,10 @@ def _panel(
     if name == "regions":
         boxes = seen.boxes * (image.shape[1] / seen.image.shape[1])
         title = f"{len(boxes)} regions with their scores"
-        return title, draw_boxes(image, boxes, region_names(seen, classes), [OTHER] * len(boxes))
+        names = region_names(seen.scores.tolist(), seen.box_classes, classes)
+        return title, draw_boxes(image, boxes, names, [OTHER] * len(boxes))
     if name == "uncertainty":
         values = to_tile_width((255 * seen.uncertainty).round().astype(np.uint8))[0]
         heat = cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
         return "uncertainty, bright: the model cannot tell", heat
     return "input", image
-
-
-def region_names(seen: Prediction, classes: Sequence[str]) -> list[str]:
-    """What stands beside each region: its score and, where it is told, its class."""
-    names = [f"{score:.2f}" for score in seen.scores]
-    if seen.box_classes is None:
-        return names
-    return [f"{classes[k]} {name}" for k, name in zip(seen.box_classes, names, strict=True)]

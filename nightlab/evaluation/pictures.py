@@ -19,7 +19,7 @@ from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
 from nightlab.files import written_aside
-from nightlab.level_panels import Regions, level_panels
+from nightlab.level_panels import Regions, level_panels, region_names
 from nightlab.visualization import scene_panels
 
 IMAGE_LEVEL = "sem_seg_image_level"
@@ -145,11 +145,8 @@ def draw_record(model: nn.Module, record: dict[str, Any]) -> np.ndarray:
 
 def named_regions(found: Any, classes: Any) -> Regions:
     """The model's `Instances` as boxes, named by their scores and, where it tells them, their classes."""
-    names = [f"{score:.2f}" for score in found.scores.tolist()]
-    if found.has("pred_classes"):
-        kinds = found.pred_classes.tolist()
-        names = [f"{classes[kind]} {name}" for kind, name in zip(kinds, names, strict=True)]
-    return Regions(found.pred_boxes.tensor.cpu().numpy(), names)
+    kinds = found.pred_classes.tolist() if found.has("pred_classes") else None
+    return Regions(found.pred_boxes.tensor.cpu().numpy(), region_names(found.scores.tolist(), kinds, classes))
 
 
 def picture_name(image_id: str) -> str:
