@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nightlab.arguments import positive
 from nightlab.benchmark import PEERS, benchmark, compare_with_peer, peer_table, report_table
 from nightlab.config import load_config
 from nightlab.errors import exits_on_input_error
@@ -50,24 +51,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CFG")
     parser.add_argument(
-        "--size", nargs=2, type=_positive, metavar=("H", "W"), help="of the images (default: INPUT.CROP_SIZE)"
+        "--size", nargs=2, type=positive, metavar=("H", "W"), help="of the images (default: INPUT.CROP_SIZE)"
     )
-    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="images in a call (default: 1)")
+    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images in a call (default: 1)")
     parser.add_argument("--train", action="store_true", help="time a training step too")
-    parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="timed calls (default: 5)")
+    parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="timed calls (default: 5)")
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
     parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
     parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nightlab.arguments import positive
 from nightlab.config import load_config
 from nightlab.data.nightstreet import render
 from nightlab.data.reading import read_image
@@ -60,19 +61,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CFG")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the .onnx file to write")
-    parser.add_argument("--size", required=True, nargs=2, type=_positive, metavar=("H", "W"), help="of the frames")
+    parser.add_argument("--size", required=True, nargs=2, type=positive, metavar=("H", "W"), help="of the frames")
     parser.add_argument("--level", choices=["all", "image"], default="all", help="image: without the region level")
     parser.add_argument("--images", nargs="+", metavar="PATH", help="files, folders or patterns to compare on")
-    parser.add_argument("--number", type=_positive, default=3, metavar="N", help="of images compared (default: 3)")
+    parser.add_argument("--number", type=positive, default=3, metavar="N", help="of images compared (default: 3)")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="as MODEL.WEIGHTS")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 if __name__ == "__main__":
