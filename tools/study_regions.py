@@ -4,18 +4,19 @@
     python tools/study_regions.py --config-file CFG --weights FILE --dataset camvid_val --output study_1.json
     python tools/study_regions.py --combine study_1.json study_2.json study_3.json --plot study.png
 
-The second form makes a table and a plot of several seeds. Sources: detector; none; grid and random regions; the image
-level's own hard components (predicted) and its entropy (uncertainty); ground_truth and gain, two oracles.
+The second form makes a table and a plot of several seeds, of all images or of those that another data set names.
+Sources: detector; none; grid and random regions; the image level's own hard components (predicted) and its entropy
+(uncertainty); ground_truth and gain, two oracles.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
@@ -25,7 +26,7 @@ from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.region_study import RegionStudy
-from nightlab.evaluation.region_table import auc_line, draw_study, study_table
+from nightlab.evaluation.region_table import auc_line, draw_study, read_study, restricted, study_table
 from nightlab.files import write_json
 from nightlab.modeling.nightlab import REGION_SOURCES
 
@@ -35,10 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
     if options.combine:
-        documents = [_read(path) for path in options.combine]
+        documents = [read_study(path) for path in options.combine]
+        if options.images_of:
+            images = {record["image_id"] for record in catalog.load((options.images_of,))}
+            documents = [restricted(document, images) for document in documents]
     else:
         documents = [study(options)]
-    print(study_table(documents), auc_line(documents), sep="\n\n")
+    print(study_table(documents, options.regions), auc_line(documents), sep="\n\n")
     if options.plot:
         draw_study(documents, options.plot)
     return 0
@@ -53,8 +57,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--numbers", nargs="+", type=int, default=[1, 2, 5, 10, 20], help="most regions, each a row")
     parser.add_argument("--scales", nargs="*", type=float, default=[1.0, 1.5], help="of the multi-scale row")
     parser.add_argument("--limit", type=int, help="only this many images, evenly spread")
+    parser.add_argument(
+        "--beside",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE",
+        help="more rows: other checkpoints of the image level alone, as one that was trained for as long as all stages",
+    )
     parser.add_argument("--output", type=Path, help="JSON file; counts per image are written beside it")
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="studies of several seeds")
+    parser.add_argument("--images-of", metavar="DATASET", help="with --combine: the images of this data set alone")
+    parser.add_argument("--regions", type=int, metavar="N", help="the table's most regions (default: the most studied)")
     parser.add_argument("--plot", type=Path, help=".png or .svg of mIoU over regions and over time")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the configuration")
     options = parser.parse_args(arguments)
@@ -80,7 +93,9 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
         records = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, options.limit).astype(int))]
     without = {"detector"} if model.detector is None else set()
     sources = [source for source in options.sources if source not in without]
-    result = RegionStudy(model, records[0]["source"].classes, sources, options.numbers, options.scales)
+    beside = _image_levels(cfg, options.beside)
+    classes = records[0]["source"].classes
+    result = RegionStudy(model, classes, sources, options.numbers, options.scales, beside)
     for batch in tqdm(build_test_loader(cfg, records), desc=name, unit="image"):
         for given in batch:
             result.add(given)
@@ -95,13 +110,19 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        document["rows"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a study that study_regions.py wrote ({error})") from None
-    return document
+def _image_levels(cfg: CfgNode, named: Sequence[str]) -> dict[str, Any]:
+    """Models of the image level alone by name, from NAME=FILE."""
+    alone = cfg.clone()
+    alone.defrost()
+    alone.MODEL.REGION.ENABLED, alone.MODEL.HARDNESS.LABELS = False, ""
+    models = {}
+    for entry in named:
+        name, _, file = entry.partition("=")
+        if not file:
+            raise InputError(f"--beside {entry}: give NAME=FILE, as 'trained on=output/longer/model_best.pth'")
+        models[name] = build_model(alone).eval()
+        NightLabCheckpointer(models[name], allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(file, checkpointables=[])
+    return models
 
 
 if __name__ == "__main__":

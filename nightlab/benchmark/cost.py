@@ -84,13 +84,16 @@ def benchmark(
 
 
 def _random_input(size: tuple[int, int], num_classes: int) -> dict[str, Tensor]:
-    """A frame of noise with labels and, for the detector's stages, eight hard boxes of a tenth of its size."""
+    """A frame of noise with labels and, for the detector's stages, eight boxes of a tenth of its size."""
     corner = torch.rand(8, 2) * 0.9 * torch.tensor([size[1], size[0]])
+    boxes = torch.cat([corner, corner + 0.1 * torch.tensor([size[1], size[0]])], dim=1)
     return {
         "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8),
         "sem_seg": torch.randint(0, num_classes, size),
-        "hard_boxes": torch.cat([corner, corner + 0.1 * torch.tensor([size[1], size[0]])], dim=1),
+        "hard_boxes": boxes,
         "hard_classes": torch.randint(0, num_classes, (8,)),
+        "candidates": boxes,
+        "gains": torch.linspace(-0.1, 0.1, 8),
     }
 
 

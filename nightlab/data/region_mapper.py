@@ -98,7 +98,11 @@ class RegionMapper:
 
 class FrameMapper:
     """Record to a whole frame for the detector: as `TestMapper`'s, flipped and recoloured at random, with its hard
-    regions as `hard_boxes` float `[N, 4]` (tight, in pixels) and `hard_classes` int64 `[N]`."""
+    regions as `hard_boxes` float `[N, 4]` (tight, in pixels) and `hard_classes` int64 `[N]`.
+
+    Where `measured` holds the IoU gain of regions, by the image's file name, also `candidates` float `[M, 4]` (flipped
+    with the frame) and `gains` float `[M]`.
+    """
 
     @configurable
     def __init__(
@@ -113,6 +117,7 @@ class FrameMapper:
     ):
         self.hard = list(hard)
         self.limits = {"min_area": min_area, "merge_distance": merge_distance, "per_class": per_class}
+        self.measured: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self.augmentations = T.AugmentationList(_flip_and_colours(flip, photometric))
 
     @classmethod
@@ -128,15 +133,19 @@ class FrameMapper:
 
     def __call__(self, record: dict[str, Any], key: Sequence[int]) -> dict[str, Any]:
         image, label = read_pair(record)
-        augmented = T.AugInput(image, sem_seg=label)
+        candidates, gains = self.measured.get(record["file_name"], (torch.zeros(0, 4), torch.zeros(0)))
+        augmented = T.AugInput(image, boxes=candidates.numpy(), sem_seg=label)
         with seeded(*key):
             self.augmentations(augmented)
         boxes, classes = hard_regions(augmented.sem_seg, self.hard, **self.limits)  # type: ignore[arg-type]
-        return {
+        item = {
             **as_input(record, augmented.image, augmented.sem_seg),
             "hard_boxes": torch.from_numpy(boxes),
             "hard_classes": torch.from_numpy(classes),
         }
+        if self.measured:
+            item |= {"candidates": torch.as_tensor(augmented.boxes, dtype=torch.float32), "gains": gains}
+        return item
 
 
 def _flip_and_colours(flip: bool, photometric: bool) -> list[T.Augmentation]:

@@ -134,6 +134,8 @@ def train_stage(cfg: CfgNode, *, start: str | None, hard: Sequence[bool] | None,
             assert model.region_level is not None
             model.region_level.start_from(model.image_level, model.hard_class_mask)
     trainer.resume_or_load(resume)
+    if cfg.MODEL.NIGHTLAB.STAGE == "hdm":
+        trainer.measure_gains()
     trainer.train()
     return trainer.model
 

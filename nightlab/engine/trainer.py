@@ -4,6 +4,7 @@ import logging
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from nightlab.data.loader import (
 )
 from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.gains import GAINS, gains_of
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.engine.sync_norm import synchronise_batch_norm
 from nightlab.evaluation.evaluator import NightLabEvaluator
@@ -54,8 +56,10 @@ class NightLabTrainer(DefaultTrainer):
         mapper: Mapper | None = None
         if self.stage in ("region", "rdn", "hdm"):
             mapper = RegionMapper(cfg, hard) if self.stage == "region" else FrameMapper(cfg, hard)
+        self._mapper = mapper
         if self.stage == "hdm":
             train_records, self._val_records = share_held_out(cfg, self._val_records)
+        self._train_records = train_records
         logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
         model = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
@@ -106,6 +110,12 @@ class NightLabTrainer(DefaultTrainer):
         if comm.is_main_process():
             ret += [checkpoints, hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD)]
         return ret
+
+    def measure_gains(self) -> None:
+        """For the stage hdm, once its weights are there: the labels that it learns from."""
+        assert isinstance(self._mapper, FrameMapper)
+        path = Path(self.cfg.OUTPUT_DIR, GAINS)
+        self._mapper.measured = gains_of(unwrap(self.model), self._train_records, path, keep=self.start_iter > 0)
 
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
         """Figures on the held-out images. In the image stage, the classes found hard go into the model, and so into its

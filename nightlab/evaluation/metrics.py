@@ -44,12 +44,16 @@ def is_hard(iou: np.ndarray, hard_iou: float) -> np.ndarray:
 
 
 def summarize(confusion: np.ndarray, classes: Sequence[str], hard: Sequence[bool] | np.ndarray) -> dict[str, float]:
-    """The figures of one evaluation in percent: mIoU, mIoU-hard, mIoU-easy, fwIoU, mACC, pACC and, by class, IoU, ACC.
+    """`summarize_counts` of a confusion matrix `[K, K]`."""
+    return summarize_counts(class_counts(confusion), classes, hard)
+
+
+def summarize_counts(counts: np.ndarray, classes: Sequence[str], hard: Sequence[bool] | np.ndarray) -> dict[str, float]:
+    """The figures of counts `[3, K]` in percent: mIoU, mIoU-hard, mIoU-easy, fwIoU, mACC, pACC and, by class, IoU, ACC.
 
     Keys of classes are `IoU-<class>` and `ACC-<class>`.
     Means run over classes present in the ground truth; a mean over none, and a class that is absent, is NaN.
     """
-    counts = class_counts(confusion)
     hard_mask = np.asarray(hard, bool)
     iou = class_iou(counts)
     true_positives, labelled = counts[0].astype(float), counts[1].astype(float)

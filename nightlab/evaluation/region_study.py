@@ -7,7 +7,7 @@ by selection.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nightlab.benchmark.timing import synchronize
 from nightlab.evaluation.hardness_check import scored_gains
-from nightlab.evaluation.metrics import area_under_roc, class_counts, confusion_matrix, summarize
+from nightlab.evaluation.metrics import area_under_roc, class_counts, confusion_matrix, summarize_counts
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
 from nightlab.modeling.image_pass import ImagePass
@@ -64,12 +64,14 @@ class RegionStudy:
         sources: Sequence[str],
         numbers: Sequence[int],
         scales: Sequence[float] = (),
+        beside: Mapping[str, NightLab] | None = None,
     ):
         """
         Args:
             sources: of `REGION_SOURCES`; those that the model cannot serve raise as the model does.
             numbers: how many regions at most, each a row.
             scales: one more row, the image level averaged over these factors of the test size.
+            beside: other image levels by the names of their rows, as one that was trained for longer.
         """
         self.model = model.eval()
         self.classes = list(classes)
@@ -77,6 +79,7 @@ class RegionStudy:
         self.numbers = sorted(set(numbers))
         self.scales = tuple(scales)
         self.multi_scale = NightLabWithTTA(model, scales=self.scales, flip=False) if scales else None
+        self.beside = {name: other.eval() for name, other in (beside or {}).items()}
         self.rows: dict[tuple[str, int], Row] = {}
         self.images = 0
         self.image_seconds = 0.0
@@ -105,6 +108,8 @@ class RegionStudy:
             row = self.row(f"image level, scales {', '.join(f'{scale:g}' for scale in self.scales)}", 0)
             row.seconds += self._now() - start - once  # it takes the place of the one pass
             row.add(image_id, average.argmax(dim=0), label)
+        for name, other in self.beside.items():
+            self.row(name, 0).add(image_id, other.image_pass(image.frame).log_probabilities.argmax(dim=0), label)
         for source in self.sources:
             start = self._now()
             candidates = self._candidates(source, image, given)
@@ -179,7 +184,6 @@ class RegionStudy:
         hard = self.model.hard_class_mask.cpu().numpy()
         rows = []
         for (source, number), row in self.rows.items():
-            figures = summarize(row.confusion, self.classes, hard)
             rows.append(
                 {
                     "source": source,
@@ -187,13 +191,13 @@ class RegionStudy:
                     "regions_per_image": row.regions / self.images,
                     # What is needed on top of one pass of the image level.
                     "time_over_image_level": row.seconds / self.image_seconds,
-                    **{key: _number(figures[key]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")},
-                    **{key: value for key, value in figures.items() if key.startswith("IoU-") and value == value},
+                    **row_figures(class_counts(row.confusion), self.classes, hard),
                 }
             )
         gains = np.array(self.gains)
         return {
             "images": self.images,
+            "classes": self.classes,
             "hard_classes": [name for name, is_hard in zip(self.classes, hard, strict=True) if is_hard],
             "seconds_per_image": self.image_seconds / max(self.images, 1),
             "auc": area_under_roc(np.array(self.scores), gains > 0),
@@ -203,6 +207,11 @@ class RegionStudy:
         }
 
 
-def _number(value: float) -> float | None:
-    """None for NaN, which JSON does not know: a mean over classes none of which is in the ground truth."""
-    return None if math.isnan(value) else value
+def row_figures(counts: np.ndarray, classes: Sequence[str], hard: Sequence[bool] | np.ndarray) -> dict[str, Any]:
+    """What a row says of counts `[3, K]`: the means, None over no class, and the IoU of each class that is present."""
+    figures = summarize_counts(counts, classes, hard)
+    means = {key: figures[key] for key in ("mIoU", "mIoU-hard", "mIoU-easy")}
+    return {
+        **{key: None if math.isnan(value) else value for key, value in means.items()},
+        **{key: value for key, value in figures.items() if key.startswith("IoU-") and not math.isnan(value)},
+    }

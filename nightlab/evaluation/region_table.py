@@ -1,6 +1,7 @@
 """Region studies of several seeds as one table and one plot: mean and spread by source and number of regions."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,53 @@ from matplotlib import colormaps
 from tabulate import tabulate
 
 from nightlab.errors import InputError
+from nightlab.evaluation.bootstrap import interval_of_mean
 from nightlab.evaluation.plots import figure_file, spread
+from nightlab.evaluation.region_study import IMAGE_LEVEL, row_figures
 
 Key = tuple[str, int]
+COUNTS, IDS = "counts", "image_ids"  # of a document as `read_study` gives it
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """A study that `tools/study_regions.py` wrote, with the counts `[N, 3, K]` of each row by its key, and image ids.
+
+    Raises:
+        InputError: the file is no such study, or the counts beside it are missing.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(path.with_name(document["per_image"])) as arrays:
+            ids = [str(image_id) for image_id in arrays[IDS]]
+            counts = {
+                (r["source"], r["max_regions"]): arrays[f"{r['source']}|{r['max_regions']}"] for r in document["rows"]
+            }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a study that study_regions.py wrote, with its counts ({error})") from None
+    return {**document, COUNTS: counts, IDS: ids}
+
+
+def restricted(document: dict[str, Any], images: Collection[str]) -> dict[str, Any]:
+    """A study of `read_study` over those of its images alone that are among `images`; numbers of regions and times, and
+    what is said of the detector's score, stay those of all its images.
+
+    Raises:
+        InputError: none of them is in the study.
+    """
+    chosen = [i for i, image_id in enumerate(document[IDS]) if image_id in images]
+    if not chosen:
+        raise InputError(
+            f"no image of the study of {document['dataset']} is among those {len(images)}; name a part of it"
+        )
+    classes = document["classes"]
+    hard = [name in document["hard_classes"] for name in classes]
+    counts = {key: found[chosen] for key, found in document[COUNTS].items()}
+    rows = [
+        {**row, **row_figures(counts[row["source"], row["max_regions"]].sum(axis=0), classes, hard)}
+        for row in document["rows"]
+    ]
+    ids = [document[IDS][i] for i in chosen]
+    return {**document, "images": len(chosen), "rows": rows, COUNTS: counts, IDS: ids}
 
 
 def collect(documents: Sequence[dict[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
@@ -38,9 +83,13 @@ def collect(documents: Sequence[dict[str, Any]]) -> dict[Key, list[dict[str, Any
 
 
 def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) -> str:
-    """A Markdown table of all sources at one number of regions (the largest by default), mean ± deviation."""
+    """A Markdown table of all sources at one number of regions (the largest by default), mean ± deviation.
+
+    Of documents with counts also the difference of mIoU to the image level, with its 95 % interval over images.
+    """
     rows = collect(documents)
     most = number if number is not None else max(n for _, n in rows)
+    counted = all(COUNTS in document for document in documents)
     lines = []
     for (source, n), found in rows.items():
         if n not in (0, most):
@@ -51,11 +100,27 @@ def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) 
                 source,
                 f"{np.mean([row['regions_per_image'] for row in found]):.1f}",
                 *(spread([row[key] for row in found]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")),
+                *([_difference(documents, (source, n))] if counted else []),
                 f"{time:.2f}",
             ]
         )
-    headers = ["regions from", "regions", "mIoU", "hard", "easy", "time on top"]
+    headers = [
+        "regions from",
+        "regions",
+        "mIoU",
+        "hard",
+        "easy",
+        *(["minus image level"] if counted else []),
+        "time on top",
+    ]
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def _difference(documents: Sequence[dict[str, Any]], key: Key) -> str:
+    if key[0] == IMAGE_LEVEL:
+        return ""
+    counts, before = ([document[COUNTS][k] for document in documents] for k in (key, (IMAGE_LEVEL, 0)))
+    return str(interval_of_mean(counts, before))
 
 
 def auc_line(documents: Sequence[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """What the detector learns from: hard regions for RDN, IoU gain for HDM.
 
-HDM's labels are made while it trains: the frozen levels segment candidates, and their gain decides.
+Gain does not change while HDM trains, since both levels are frozen: it is measured once, for many candidates of each
+image (`engine/gains.py`), and comes with the image from then on.
 """
 
 from __future__ import annotations
@@ -63,8 +64,7 @@ def ground_truth(model: NightLab, image: ImagePass, given: dict[str, Any]) -> In
     """What the detector should find in one image, as boxes in pixels of the seen image (see `RegionRPN`)."""
     view, device = model.view(image, given), image.frame.device
     if model.stage == "hdm":
-        view = view._replace(key=view.key + get_event_storage().iter)  # other random boxes in every iteration
-        boxes, positive = gain_labels(model, image, view, given["hard_boxes"].to(device))
+        boxes, positive = gain_labels(model.labels, given["candidates"].to(device), given["gains"].to(device))
         classes = main_class(view, boxes)
     else:
         if model.labels.boxes_from == "prediction":
@@ -79,17 +79,14 @@ def ground_truth(model: NightLab, image: ImagePass, given: dict[str, Any]) -> In
     return Instances(image.seen, gt_boxes=Boxes(boxes * image.seen_per_frame), gt_positive=positive, gt_classes=classes)
 
 
-def gain_labels(model: NightLab, image: ImagePass, view: View, hard_boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Regions worth looking at and regions that are not (bool), after NMS by the size of their gain."""
-    boxes = candidates(model, image, view, hard_boxes)
-    gain = gains(model, image, view.label, boxes)
-    known = torch.isfinite(gain)
-    boxes, gain = boxes[known], gain[known].float()
+def gain_labels(rule: LabelRule, boxes: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """Of regions `[N, 4]` with IoU gain `[N]` those worth looking at and those that are not (bool), after NMS by the
+    size of their gain."""
     if len(gain):
         storage = get_event_storage()
         storage.put_scalar("hdm/mean_gain", gain.mean())
         storage.put_scalar("hdm/share_with_gain", (gain > 0).float().mean())
-    least = max(model.labels.margin, 1e-6)
+    least = max(rule.margin, 1e-6)
     better, worse = (
         choose(boxes, side, max_regions=len(boxes), nms_thresh=_CANDIDATE_NMS, score_thresh=least)
         for side in (gain, -gain)
@@ -98,15 +95,22 @@ def gain_labels(model: NightLab, image: ImagePass, view: View, hard_boxes: Tenso
     return boxes[index], torch.arange(len(index), device=boxes.device) < len(better)
 
 
-def candidates(model: NightLab, image: ImagePass, view: View, hard_boxes: Tensor | None) -> Tensor:
-    """Regions whose gain is worth knowing `[N, 4]`: of `candidates` a third each are hard regions (tight `hard_boxes`,
-    or those of the label map) in several contexts, the detector's own, and random ones."""
+def measured(model: NightLab, image: ImagePass, view: View) -> tuple[Tensor, Tensor]:
+    """Candidates `[N, 4]` of one frame and their IoU gain `[N]`; those whose labels are all ignored are left out."""
+    boxes = candidates(model, image, view)
+    gain = gains(model, image, view.label, boxes)
+    known = torch.isfinite(gain)
+    return boxes[known], gain[known].float()
+
+
+def candidates(model: NightLab, image: ImagePass, view: View) -> Tensor:
+    """Regions whose gain is worth knowing `[N, 4]`: of `candidates` a third each are hard regions of the label map in
+    several contexts, the detector's own, and random ones."""
+    assert view.label is not None
     limit = model.labels.candidates
-    if hard_boxes is None:
-        assert view.label is not None
-        hard_boxes = torch.from_numpy(components(view, view.label)[0]).to(image.frame.device)
+    hard_boxes = torch.from_numpy(components(view, view.label)[0]).to(image.frame.device)
     parts = [jittered(hard_boxes, view.rule, view.frame, model.labels.contexts)]
-    # Any of them, not the uppermost: the order is another one in every iteration of training.
+    # Any of them, not the uppermost.
     order = torch.randperm(len(parts[0]), generator=torch.Generator().manual_seed(view.key))[: limit // 3]
     parts[0] = parts[0][order.to(image.frame.device)]
     if model.detector is not None:

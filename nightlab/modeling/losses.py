@@ -16,7 +16,12 @@ def segmentation_loss(logits: Tensor, target: Tensor, ignore_label: int, weights
     one process with the whole batch. A batch without a valid pixel gives 0 (and zero gradients).
     """
     logits = resize_to(logits.float(), (target.shape[-2], target.shape[-1]))
-    total = F.cross_entropy(logits, target, weights, ignore_index=ignore_label, reduction="sum")
+    if logits.is_contiguous(memory_format=torch.channels_last):
+        # Rows of K numbers, as they lie in memory: on a CPU a fraction of the time of a reduction over planes.
+        rows, wanted = logits.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()
+    else:
+        rows, wanted = logits, target
+    total = F.cross_entropy(rows, wanted, weights, ignore_index=ignore_label, reduction="sum")
     known = target != ignore_label
     valid = known.sum() if weights is None else (weights[target.where(known, 0)] * known).sum()
     valid = valid.to(total.dtype)

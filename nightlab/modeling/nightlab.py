@@ -308,10 +308,8 @@ class NightLab(nn.Module):
 
     def gain_oracle(self, image: ImagePass, view: View) -> Candidates:
         """Regions by their true gain: those of ground truth in several contexts, the detector's and random ones."""
-        boxes = labelling.candidates(self, image, view, None)
-        gain = self.gains(image, view.label, boxes)
-        better = gain > 0
-        return Candidates(boxes[better], gain[better].float())
+        boxes, gain = labelling.measured(self, image, view)
+        return Candidates(boxes[gain > 0], gain[gain > 0])
 
     def choose(self, candidates: Candidates, *, score_thresh: float | None = None) -> Found:
         """At most MAX_REGIONS regions, best first; `score_thresh` in place of SCORE_THRESH, which is the detector's."""

@@ -251,6 +251,24 @@ def test_boxes_follow_the_flip():
     assert seen == {False, True} and len(boxes) == 9
 
 
+def test_measured_candidates_follow_the_flip():
+    label, record = street(), Blocks(street()).record
+    mapper = frames()
+    boxes, gains = torch.tensor([[1.0, 2, 11, 12], [5, 0, 9, 4]]), torch.tensor([0.25, -0.5])
+    mapper.measured = {record["file_name"]: (boxes, gains)}
+    width = label.shape[1]
+    mirrored = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
+    seen = set()
+    for key in KEYS[:10]:
+        out = mapper(record, key)
+        flipped = bool((out["sem_seg"][:, 0] == 255).all())
+        assert torch.equal(out["candidates"], mirrored if flipped else boxes) and torch.equal(out["gains"], gains)
+        assert out["candidates"].dtype == torch.float32
+        seen.add(flipped)
+    assert seen == {False, True}
+    assert "candidates" not in frames()(record, KEYS[0])
+
+
 def test_boxes_lie_on_their_regions():
     out = frames()(Blocks(street()).record, KEYS[0])
     for (x0, y0, x1, y1), k in zip(out["hard_boxes"].int().tolist(), out["hard_classes"].tolist(), strict=True):

@@ -71,6 +71,13 @@ def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path):
     assert (out / "stages" / "region" / "model_final.pth").stat().st_mtime_ns == untouched
     assert not changed(weights(folder / "model_final.pth"), stages["hdm"])
 
+    # Without the labels that it began with, it does not go on with others.
+    (folder / "model_final.pth").unlink()
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    (folder / "gains.pt").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"gains\.pt.*delete the stage's folder"):
+        run(arguments(dual, resume=True))
+
 
 def test_single_stages_hand_over(dual, tmp_path):
     with pytest.raises(InputError, match="stage image has no finished checkpoint"):

@@ -10,7 +10,8 @@ from torch import nn
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
 from nightlab.evaluation.tta import NightLabWithTTA
-from nightlab.modeling.labelling import ground_truth
+from nightlab.modeling import labelling
+from nightlab.modeling.labelling import LabelRule
 from nightlab.modeling.nightlab import REGION_SOURCES
 
 from .contracts import shake, tiny_config
@@ -129,12 +130,15 @@ def test_a_stage_trains_its_part_alone(stage, part):
 
 
 def hard_boxes():
-    return {"hard_boxes": torch.tensor([[8.0, 8, 24, 24], [40, 0, 48, 60]]), "hard_classes": torch.tensor([1, 3])}
+    boxes = torch.tensor([[8.0, 8, 24, 24], [40, 0, 48, 60]])
+    measured = {"candidates": torch.tensor([[8.0, 8, 40, 40], [30, 0, 62, 32]]), "gains": torch.tensor([0.1, -0.1])}
+    return {"hard_boxes": boxes, "hard_classes": torch.tensor([1, 3]), **measured}
 
 
 @pytest.mark.parametrize("stage", ["rdn", "hdm"])
 def test_images_without_hard_regions_train_too(stage):
     nothing = {"hard_boxes": torch.zeros(0, 4), "hard_classes": torch.zeros(0, dtype=torch.int64)}
+    nothing |= {"candidates": torch.zeros(0, 4), "gains": torch.zeros(0)}
     model = dual_level("MODEL.NIGHTLAB.STAGE", stage).train()
     record = {**given(64, 64), **nothing, "sem_seg": torch.full((64, 64), 255)}
     with EventStorage():
@@ -173,12 +177,23 @@ def miou(log_probabilities, record, window):
 
 def test_hdm_calls_positive_what_gains_and_negative_what_loses():
     model = dual_level("MODEL.NIGHTLAB.STAGE", "hdm")
-    record = given(64, 64, **hard_boxes())
+    record = given(64, 64)
     image = model.image_pass(record["image"].float())
+    with torch.no_grad():
+        candidates, gains = labelling.measured(model, image, model.view(image, record))
+    assert len(candidates) > 4 and gains.min() < 0 < gains.max()
     with EventStorage():
-        truth = ground_truth(model, image, record)
-    gain = model.gains(image, record["sem_seg"], truth.gt_boxes.tensor)
-    assert len(truth) and torch.equal(gain > 0, truth.gt_positive)
+        truth = labelling.ground_truth(model, image, {**record, "candidates": candidates, "gains": gains})
+    assert 2 <= len(truth) <= len(candidates), "one of those that overlap, and none that changes nothing"
+    assert torch.equal(model.gains(image, record["sem_seg"], truth.gt_boxes.tensor) > 0, truth.gt_positive)
+
+
+def test_labels_by_gain_are_the_largest_of_those_that_overlap():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
+    gains = torch.tensor([0.1, 0.2, -0.3, 0.01, 0.0])
+    with EventStorage():
+        kept, positive = labelling.gain_labels(LabelRule(margin=0.05), boxes, gains)
+    assert torch.equal(kept, boxes[[1, 2]]) and positive.tolist() == [True, False]
 
 
 def test_one_checkpoint_is_complete(tmp_path):

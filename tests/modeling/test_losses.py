@@ -59,3 +59,15 @@ def test_processes_with_unequal_shares_average_to_the_whole_batch(monkeypatch: p
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda x: x.copy_(counts[0] + counts[1]))
     shares = [segmentation_loss(logits[n : n + 1], target[n : n + 1], 255) for n in range(2)]
     torch.testing.assert_close((shares[0] + shares[1]) / 2, whole)
+
+
+def test_both_memory_layouts_give_the_same() -> None:
+    planes = torch.randn(2, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    rows = planes.detach().to(memory_format=torch.channels_last).requires_grad_()
+    target, weights = torch.randint(0, 6, (2, 8, 12)), torch.rand(5)
+    target[target == 5] = 255
+    losses = [segmentation_loss(x, target, 255, weights) for x in (planes, rows)]
+    torch.testing.assert_close(*losses)
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(planes.grad, rows.grad)

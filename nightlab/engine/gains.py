@@ -1,0 +1,68 @@
+"""HDM's labels: the IoU gain of candidate regions on images that neither level was fitted to, measured once."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.utils import comm
+from torch import Tensor
+from tqdm import tqdm
+
+from nightlab.data.mapper import TestMapper
+from nightlab.errors import InputError
+from nightlab.files import written_aside
+from nightlab.modeling import labelling
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.weights import read_state_dict
+
+logger = logging.getLogger(__name__)
+
+GAINS = "gains.pt"
+Measured = dict[str, tuple[Tensor, Tensor]]
+
+
+@torch.no_grad()
+def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, keep: bool = False) -> Measured:
+    """By file name, candidates `[N, 4]` in pixels of the frame and their gain `[N]` in -1...1.
+
+    The processes share the images. They are written to `path`; with `keep`, those that a run left there are taken, so
+    that a resumed one learns from the same labels.
+
+    Raises:
+        InputError: with `keep`, the file is missing or of other images.
+    """
+    if keep:
+        return _read(records, path)
+    training = model.training
+    model.eval()
+    mine = records[comm.get_rank() :: comm.get_world_size()]
+    measured: Measured = {}
+    for record in tqdm(mine, desc="gain of candidates", unit="image", disable=not comm.is_main_process()):
+        given = TestMapper()(record)
+        image = model.image_pass(given["image"].to(model.device).float())
+        boxes, gain = labelling.measured(model, image, model.view(image, given))
+        measured[record["file_name"]] = boxes.cpu(), gain.cpu()
+    model.train(training)
+    measured = {name: found for part in comm.all_gather(measured) for name, found in part.items()}
+    if comm.is_main_process():
+        with written_aside(path) as aside:
+            torch.save(measured, aside)
+    comm.synchronize()
+    every = torch.cat([gain for _, gain in measured.values()])
+    share = 100 * float((every > 0).float().mean()) if len(every) else 0.0
+    logger.info("%d candidates of %d images, %.0f %% of them gain", len(every), len(measured), share)
+    return measured
+
+
+def _read(records: Sequence[dict[str, Any]], path: Path) -> Measured:
+    try:
+        measured: Measured = read_state_dict(path)
+    except InputError as error:
+        raise InputError(
+            f"{error}; HDM's stage began with its labels: delete the stage's folder to train it anew"
+        ) from None
+    if set(measured) != {record["file_name"] for record in records}:
+        raise InputError(f"{path}: holds labels of other images; delete the stage's folder to train it anew")
+    return measured
