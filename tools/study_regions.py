@@ -26,8 +26,7 @@ from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.region_study import RegionStudy
-from nightlab.evaluation.region_table import auc_line, draw_study, read_study, restricted, study_table
-from nightlab.files import write_json
+from nightlab.evaluation.region_table import auc_line, draw_study, read_study, restricted, study_table, write_study
 from nightlab.modeling.nightlab import REGION_SOURCES
 
 
@@ -101,12 +100,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
             result.add(given)
     document = {"dataset": name, "weights": str(weights), **result.report()}
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {"image_ids": np.array(list(next(iter(result.rows.values())).per_image))}
-        for (source, number), row in result.rows.items():
-            arrays[f"{source}|{number}"] = np.stack(list(row.per_image.values()))
-        np.savez_compressed(options.output.with_suffix(".npz"), **arrays)
-        write_json(options.output, {**document, "per_image": options.output.with_suffix(".npz").name})
+        write_study(options.output, document, result.rows)
     return document
 
 

@@ -1,7 +1,7 @@
 """Region studies of several seeds as one table and one plot: mean and spread by source and number of regions."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,25 @@ from tabulate import tabulate
 from nightlab.errors import InputError
 from nightlab.evaluation.bootstrap import interval_of_mean
 from nightlab.evaluation.plots import figure_file, spread
-from nightlab.evaluation.region_study import IMAGE_LEVEL, row_figures
+from nightlab.evaluation.region_study import IMAGE_LEVEL, Row, row_figures
+from nightlab.files import write_json
 
 Key = tuple[str, int]
 COUNTS, IDS = "counts", "image_ids"  # of a document as `read_study` gives it
 
 
+def write_study(path: Path, document: dict[str, Any], rows: Mapping[Key, Row]) -> None:
+    """Write a study's report as JSON, and beside it an .npz with image ids and the counts `[N, 3, K]` of each row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = {IDS: np.array(list(next(iter(rows.values())).per_image))}
+    for (source, number), row in rows.items():
+        arrays[f"{source}|{number}"] = np.stack(list(row.per_image.values()))
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    write_json(path, {**document, "per_image": path.with_suffix(".npz").name})
+
+
 def read_study(path: Path) -> dict[str, Any]:
-    """A study that `tools/study_regions.py` wrote, with the counts `[N, 3, K]` of each row by its key, and image ids.
+    """A study as `write_study` left it, with the counts `[N, 3, K]` of each row by its key, and image ids.
 
     Raises:
         InputError: the file is no such study, or the counts beside it are missing.

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.metrics import class_counts
 from nightlab.evaluation.region_study import CONTROL, IMAGE_LEVEL, RegionStudy
+from nightlab.evaluation.region_table import read_study, restricted, study_table, write_study
 from nightlab.modeling import NightLab
 from nightlab.modeling.nightlab import REGION_SOURCES
 from nightlab.modeling.region_level import RegionLevel
@@ -111,6 +113,14 @@ def test_a_row_for_every_source_and_number() -> None:
         assert row.confusion.sum() == 2 * 32 * 48 and list(row.per_image) == ["a", "b"], key
         assert np.array_equal(sum(row.per_image.values()), class_counts(row.confusion)), key
         assert row.regions <= 2 * key[1] and math.isfinite(row.seconds), key
+
+
+def test_another_image_level_beside() -> None:
+    result = study(dual(), scene([(12, 12)]), sources=["detector"], beside={"trained on": dual(image=knows)})
+    rows = {(row["source"], row["max_regions"]): row for row in result.report()["rows"]}
+    assert rows[(IMAGE_LEVEL, 0)]["mIoU-hard"] == 0
+    assert rows[("trained on", 0)]["mIoU-hard"] == pytest.approx(100 * POLE / 64)
+    assert rows[("trained on", 0)]["time_over_image_level"] == 0
 
 
 def test_figures_by_hand() -> None:
@@ -256,6 +266,28 @@ def test_the_report_is_plain_json() -> None:
     assert {row["mIoU"] for row in report["rows"]} == {100}
     keys = [(row["source"], row["max_regions"]) for row in report["rows"]]
     assert keys == list(result.rows)
+
+
+def test_a_study_over_some_of_its_images(tmp_path: Path) -> None:
+    """Written, read again, cut down to one image: as if only that one had been studied."""
+    some = {"sources": ["detector", "grid"], "scales": (1.0, 1.5)}
+    result = study(dual(), scene(), scene([(0, 32), (20, 4)], "b"), **some)
+    write_study(tmp_path / "new" / "study.json", {"dataset": "made", **result.report()}, result.rows)
+    whole = read_study(tmp_path / "new" / "study.json")
+    part = restricted(whole, {"b", "not in it"})
+    alone = study(dual(), scene([(0, 32), (20, 4)], "b"), **some).report()
+    for row, expected in zip(part["rows"], alone["rows"], strict=True):
+        figures = {key: value for key, value in expected.items() if "IoU" in key}
+        assert {key: row[key] for key in figures} == figures and row["source"] == expected["source"]
+    assert part["images"] == 1 and whole["images"] == 2 and len(whole["rows"]) == len(part["rows"])
+    table = study_table([part, part])
+    assert "minus image level" in table.splitlines()[0]
+    assert "| detector      | 1.0" in table and "[" in table and "] " in table
+    with pytest.raises(InputError, match="no image of the study of made"):
+        restricted(whole, {"c"})
+    (tmp_path / "new" / "study.npz").unlink()
+    with pytest.raises(InputError, match=r"study\.json: not a study"):
+        read_study(tmp_path / "new" / "study.json")
 
 
 def test_time_counts_what_comes_on_top(monkeypatch: pytest.MonkeyPatch) -> None:
