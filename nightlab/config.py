@@ -190,6 +190,9 @@ def _add_data(cfg: CfgNode) -> None:
     cfg.DATASETS.VAL = ()
     # Where VAL names nothing: this share of TRAIN is held out instead, drawn by SEED (0: train on everything).
     cfg.DATASETS.VAL_FRACTION = 0.1
+    # A regular expression that finds the drive in an image's id, as "^[^_]+": VAL_FRACTION then holds out whole drives,
+    # at least so many images. Neighbouring frames are nearly equal: held out one by one, they are hardly held out.
+    cfg.DATASETS.VAL_GROUPS = ""
     # How much of training each data set of TRAIN gets, one number for each, as [2, 1] for twice as much night as day;
     # empty: each gets what it has images.
     cfg.DATASETS.TRAIN_WEIGHTS = []

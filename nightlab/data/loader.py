@@ -1,5 +1,6 @@
 """Loaders: which record goes into which slot of which iteration, as a function of the seed and nothing else."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,16 +32,50 @@ def split_records(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, An
         train = [{**record, "train_set": n} for n, name in named for record in catalog.load(name)]
     if cfg.DATASETS.VAL:
         return train, catalog.load(cfg.DATASETS.VAL)
-    held_out = round(len(train) * cfg.DATASETS.VAL_FRACTION)
-    if held_out == 0:
-        return train, []
-    if held_out >= len(train):
+    chosen = _held_out(cfg, train)
+    if len(chosen) == len(train):
         raise InputError(
             f"DATASETS.VAL_FRACTION: {cfg.DATASETS.VAL_FRACTION} leaves nothing of {len(train)} images to train on"
         )
-    order = np.random.default_rng((cfg.SEED, 0)).permutation(len(train))
-    chosen = set(order[:held_out].tolist())
     return [r for i, r in enumerate(train) if i not in chosen], [train[i] for i in sorted(chosen)]
+
+
+def _held_out(cfg: CfgNode, records: Sequence[dict[str, Any]]) -> set[int]:
+    """Which records VAL_FRACTION holds out: whole groups by VAL_GROUPS, in the seed's order, until there are enough."""
+    wanted = round(len(records) * cfg.DATASETS.VAL_FRACTION)
+    groups: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        groups.setdefault(_group(cfg, record, i), []).append(i)
+    if cfg.DATASETS.VAL_GROUPS and wanted and len(groups) < 2:
+        raise InputError(
+            f"DATASETS.VAL_GROUPS: {cfg.DATASETS.VAL_GROUPS!r} puts all {len(records)} images into one group, "
+            f"{next(iter(groups))!r}; none can be held out whole"
+        )
+    chosen: set[int] = set()
+    members = list(groups.values())
+    for n in np.random.default_rng((cfg.SEED, 0)).permutation(len(members)):
+        if len(chosen) >= wanted:
+            break
+        if len(groups) == len(records) or 2 * len(members[n]) <= len(records):  # most of the data stays for training
+            chosen.update(members[n])
+    return chosen
+
+
+def _group(cfg: CfgNode, record: dict[str, Any], number: int) -> str:
+    """What VAL_GROUPS finds in the record's id; without it each record is a group of its own."""
+    expression = cfg.DATASETS.VAL_GROUPS
+    if not expression:
+        return str(number)
+    try:
+        found = re.search(expression, record["image_id"])
+    except re.error as error:
+        raise InputError(f"DATASETS.VAL_GROUPS: {expression!r} is no regular expression ({error})") from None
+    if not found:
+        raise InputError(
+            f"DATASETS.VAL_GROUPS: {expression!r} finds nothing in the id {record['image_id']!r} of "
+            f"{record['file_name']}; write one that finds each image's drive"
+        )
+    return found[0]
 
 
 def check_weights(cfg: CfgNode) -> list[float]:
