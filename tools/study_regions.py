@@ -11,7 +11,7 @@ Sources: detector; none; grid and random regions; the image level's own hard com
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME=FILE",
         help="more rows: other checkpoints of the image level alone, as one that was trained for as long as all stages",
     )
+    parser.add_argument(
+        "--detectors",
+        nargs="+",
+        default=[],
+        metavar="NAME=FILE",
+        help="more rows: the detectors of other checkpoints on the same levels, as the stage before HDM",
+    )
     parser.add_argument("--output", type=Path, help="JSON file; counts per image are written beside it")
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="studies of several seeds")
     parser.add_argument("--images-of", metavar="DATASET", help="with --combine: the images of this data set alone")
@@ -92,9 +99,16 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
         records = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, options.limit).astype(int))]
     without = {"detector"} if model.detector is None else set()
     sources = [source for source in options.sources if source not in without]
-    beside = _image_levels(cfg, options.beside)
-    classes = records[0]["source"].classes
-    result = RegionStudy(model, classes, sources, options.numbers, options.scales, beside)
+    alone = ("MODEL.REGION.ENABLED", False, "MODEL.HARDNESS.LABELS", "")
+    result = RegionStudy(
+        model,
+        records[0]["source"].classes,
+        sources,
+        options.numbers,
+        options.scales,
+        beside=dict(_models(cfg, options.beside, alone)),
+        detectors={name: other.detector for name, other in _models(cfg, options.detectors)},
+    )
     for batch in tqdm(build_test_loader(cfg, records), desc=name, unit="image"):
         for given in batch:
             result.add(given)
@@ -104,19 +118,18 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     return document
 
 
-def _image_levels(cfg: CfgNode, named: Sequence[str]) -> dict[str, Any]:
-    """Models of the image level alone by name, from NAME=FILE."""
-    alone = cfg.clone()
-    alone.defrost()
-    alone.MODEL.REGION.ENABLED, alone.MODEL.HARDNESS.LABELS = False, ""
-    models = {}
+def _models(cfg: CfgNode, named: Sequence[str], changes: Sequence[Any] = ()) -> Iterator[tuple[str, Any]]:
+    """Models of the configuration with `changes` by name, from NAME=FILE."""
+    own = cfg.clone()
+    own.defrost()
+    own.merge_from_list(list(changes))
     for entry in named:
         name, _, file = entry.partition("=")
         if not file:
-            raise InputError(f"--beside {entry}: give NAME=FILE, as 'trained on=output/longer/model_best.pth'")
-        models[name] = build_model(alone).eval()
-        NightLabCheckpointer(models[name], allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(file, checkpointables=[])
-    return models
+            raise InputError(f"{entry}: give NAME=FILE, as 'trained on=output/longer/model_best.pth'")
+        model = build_model(own).eval()
+        NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(file, checkpointables=[])
+        yield name, model
 
 
 if __name__ == "__main__":

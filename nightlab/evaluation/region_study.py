@@ -20,6 +20,7 @@ from nightlab.evaluation.hardness_check import scored_gains
 from nightlab.evaluation.metrics import area_under_roc, class_counts, confusion_matrix, summarize_counts
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
+from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.region_level import UNUSED
@@ -65,6 +66,7 @@ class RegionStudy:
         numbers: Sequence[int],
         scales: Sequence[float] = (),
         beside: Mapping[str, NightLab] | None = None,
+        detectors: Mapping[str, HardnessDetector] | None = None,
     ):
         """
         Args:
@@ -72,10 +74,12 @@ class RegionStudy:
             numbers: how many regions at most, each a row.
             scales: one more row, the image level averaged over these factors of the test size.
             beside: other image levels by the names of their rows, as one that was trained for longer.
+            detectors: other detectors on the same levels, by the names of their rows, as the RDN that HDM began as.
         """
         self.model = model.eval()
         self.classes = list(classes)
-        self.sources = [source for source in dict.fromkeys(sources) if source != "none"]
+        self.detectors = {name: detector.eval() for name, detector in (detectors or {}).items()}
+        self.sources = [source for source in dict.fromkeys((*sources, *self.detectors)) if source != "none"]
         self.numbers = sorted(set(numbers))
         self.scales = tuple(scales)
         self.multi_scale = NightLabWithTTA(model, scales=self.scales, flip=False) if scales else None
@@ -131,8 +135,8 @@ class RegionStudy:
 
     def _candidates(self, source: str, image: ImagePass, given: dict[str, Any]) -> Candidates:
         view = self.model.view(image, given)._replace(max_regions=self.numbers[-1])
-        if source == "detector":
-            return self.model.detected(image)
+        if source == "detector" or source in self.detectors:
+            return self.model.detected(image, self.detectors.get(source))
         if source == "gain":
             return self.model.gain_oracle(image, view)
         return SOURCES[source](view)

@@ -291,15 +291,16 @@ class NightLab(nn.Module):
             key=zlib.crc32(str(given.get("image_id", "")).encode()),
         )
 
-    def detected(self, image: ImagePass) -> Candidates:
-        """The detector's proposals as regions, scored by the probability that it gives them."""
-        if self.detector is None:
+    def detected(self, image: ImagePass, detector: HardnessDetector | None = None) -> Candidates:
+        """The proposals of the detector, or of another one of its kind, as regions, scored by their probability."""
+        detector = detector or self.detector
+        if detector is None:
             raise InputError(
                 "MODEL.NIGHTLAB.REGIONS detector: this configuration has no detector; set MODEL.HARDNESS.LABELS, or "
                 f"name one of {', '.join(SOURCES)}"
             )
         assert self.rule is not None
-        proposals = self.detector(image.output.image, image.output.features, image.output.logits, image.seen)[0][0]
+        proposals = detector(image.output.image, image.output.features, image.output.logits, image.seen)[0][0]
         boxes = proposals.proposal_boxes.tensor / image.seen_per_frame
         rule = self.rule if self.labels.boxes == "component" else self.rule.for_regions()
         regions, source = rule.regions(boxes, image.size)

@@ -123,6 +123,16 @@ def test_another_image_level_beside() -> None:
     assert rows[("trained on", 0)]["time_over_image_level"] == 0
 
 
+def test_another_detector_on_the_same_levels() -> None:
+    """The one at hand misses the pole; the other one finds it."""
+    model = dual(detector=Detector([(30, 8, 46, 24)], [1.0]))
+    other: Any = Detector([(8, 8, 24, 24)], [1.0])
+    result = study(model, scene([(12, 12)]), sources=["detector"], detectors={"RDN": other})
+    hard = {(row["source"], row["max_regions"]): row["mIoU-hard"] for row in result.report()["rows"]}
+    assert hard[("detector", 1)] == 0 and hard[("RDN", 1)] == pytest.approx(100 * POLE / 64)
+    assert len(result.scores) == 1, "the AUC is the detector's own"
+
+
 def test_figures_by_hand() -> None:
     """One of two poles has a region: it is found, and nothing else is touched."""
     result = study(dual(), scene([(12, 12), (16, 36)]), sources=["detector"])

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from nightlab.modeling.layers import BatchNorm2d, DeformableConv2d, conv_norm_relu, resize_to
+from nightlab.modeling.layers import (
+    BatchNorm2d,
+    DeformableConv2d,
+    conv_norm_relu,
+    deformable_convolution,
+    resize_to,
+)
 
 from .contracts import conv_by_taps
 
@@ -47,6 +53,27 @@ def test_modulation_weighs_the_samples() -> None:
     with torch.no_grad():
         conv.offset.bias[18:] = -torch.log(torch.tensor(3.0))  # sigmoid 1/4, and twice that
     torch.testing.assert_close(conv(x), plain / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("modulated", [False, True])
+def test_channels_in_groups_give_the_same_and_the_same_gradients(modulated: bool) -> None:
+    """150 channels of 5x7 pixels in three groups, against one call of torchvision's operator."""
+    tensors = {
+        "x": torch.randn(2, 150, 5, 7),
+        "offset": torch.randn(2, 18, 5, 7),
+        "weight": torch.randn(4, 150, 3, 3),
+        "bias": torch.randn(4),
+        "mask": torch.rand(2, 9, 5, 7),
+    }
+    results = []
+    for columns in (1, 2**26):
+        given = {name: tensor.double().requires_grad_() for name, tensor in tensors.items()}
+        given["mask"] = given["mask"] if modulated else None
+        out = deformable_convolution(**given, columns=columns)
+        out.square().sum().backward()
+        results.append([out.detach(), *(t.grad for t in given.values() if t is not None)])
+    for parts, whole in zip(*results, strict=True):
+        torch.testing.assert_close(parts, whole)
 
 
 def test_batch_norm_of_one_value_uses_the_running_statistics() -> None:
