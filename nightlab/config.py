@@ -167,7 +167,7 @@ def _add_levels(cfg: CfgNode) -> None:
     # One score per class instead of one in all.
     hardness.CLASS_SCORES = False
     # HDM's labels: how many regions of an image are segmented to learn their gain, in which contexts hard regions are
-    # among them, and how large a gain (or loss) of mIoU counts.
+    # among them, and above which gain of mIoU one is worth looking at (at zero or below it is not).
     hardness.CANDIDATES = 24
     hardness.CONTEXTS = [1.5, 2.5, 4.0]
     hardness.GAIN_MARGIN = 0.0

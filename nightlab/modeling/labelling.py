@@ -38,7 +38,7 @@ class LabelRule:
         boxes_from: of the "ground_truth" or of the image level's "prediction".
         contexts: in which contexts hard regions are among HDM's candidates.
         candidates: how many regions of an image are segmented to learn their gain.
-        margin: gains and losses of mIoU (0...1) up to this size count as neither.
+        margin: gains of mIoU (0...1) up to this size count as neither; a gain of zero or less is a loss.
     """
 
     boxes: str = "region"
@@ -81,15 +81,14 @@ def ground_truth(model: NightLab, image: ImagePass, given: dict[str, Any]) -> In
 
 def gain_labels(rule: LabelRule, boxes: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
     """Of regions `[N, 4]` with IoU gain `[N]` those worth looking at and those that are not (bool), after NMS by the
-    size of their gain."""
+    size of their gain. A region that changes nothing is not: it takes the place of one that would."""
     if len(gain):
         storage = get_event_storage()
         storage.put_scalar("hdm/mean_gain", gain.mean())
         storage.put_scalar("hdm/share_with_gain", (gain > 0).float().mean())
-    least = max(rule.margin, 1e-6)
     better, worse = (
         choose(boxes, side, max_regions=len(boxes), nms_thresh=_CANDIDATE_NMS, score_thresh=least)
-        for side in (gain, -gain)
+        for side, least in ((gain, max(rule.margin, 1e-6)), (-gain, 0.0))
     )
     index = torch.cat([better, worse])
     return boxes[index], torch.arange(len(index), device=boxes.device) < len(better)
