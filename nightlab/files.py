@@ -13,11 +13,14 @@ from nightlab.errors import InputError
 def written_aside(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
 
-    Its ending is that of `path`, which some writers go by. After an error it is removed.
+    Its ending is that of `path`, which some writers go by. After an error it is removed. It is on the disk before it is
+    renamed, so that a machine that stops does not leave an empty file of that name.
     """
     aside = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)

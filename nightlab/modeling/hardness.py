@@ -114,6 +114,10 @@ class RegionRPN(RPN):
             proposals.append(of_class)
         return [self._best(Instances.cat(list(parts))) for parts in zip(*proposals, strict=True)], losses
 
+    def predict_proposals(self, *args: Any) -> list[Instances]:
+        """None in training, where nobody reads them; detectron2 would raise an error on NaN, in one process of many."""
+        return [] if self.training else super().predict_proposals(*args)
+
     def _best(self, proposals: Instances) -> Instances:
         """Of the proposals for all classes as many as detectron2 keeps, the best first."""
         order = proposals.objectness_logits.sort(descending=True, stable=True).indices
