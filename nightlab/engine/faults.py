@@ -56,7 +56,7 @@ class BadSteps:
         Raises:
             InputError: the limit is reached.
         """
-        mine = ({name: float(loss) for name, loss in losses.items()}, [x["file_name"] for x in batch])
+        mine = ({name: float(loss.detach()) for name, loss in losses.items()}, [x["file_name"] for x in batch])
         every = comm.all_gather(mine)
         names = {name for values, _ in every for name, value in values.items() if not math.isfinite(value)}
         what = ", ".join(sorted(names)) or "the gradient"

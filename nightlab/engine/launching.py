@@ -25,6 +25,7 @@ def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
     if distributed.is_torchelastic_launched():
         _join_torchrun()
         run(args)
+        distributed.destroy_process_group()
     elif args.num_gpus * args.num_machines <= 1:
         run(args)
     else:

@@ -4,9 +4,9 @@
 python tests/torture/kill_resume.py --rounds 3 --kills 4
 
 A round is one training on a tiny made data set, on the CPU: in each stage and in the evaluation at the end it is killed
-`--kills` times, at moments drawn from nine tenths of the time that it takes undisturbed. Then it is resumed to its end, and every
-checkpoint that the undisturbed run left must be there with the same weights, optimiser state and iteration, and every
-evaluation with the same figures. Processes are forked, so that only the first imports anything.
+`--kills` times, at moments drawn from nine tenths of the time which that part takes undisturbed. Then it is resumed to
+its end, and every checkpoint that the undisturbed run left must be there with the same weights, optimiser state and
+iteration, and every evaluation with the same figures. Processes are forked, so that only the first imports anything.
 """
 
 import argparse
