@@ -1,5 +1,6 @@
 """Files written aside and renamed, so that nobody meets half of one."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -25,6 +26,20 @@ def written_aside(path: Path) -> Iterator[Path]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def explained_full_disk() -> Iterator[None]:
+    """Inside, the error of a full disk or a used-up quota becomes an InputError; other errors stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{error.filename or 'a file of the run'}: cannot be written ({error.strerror}); make room, then run the "
+            "same command with --resume"
+        ) from error
 
 
 def write_json(path: Path, content: object) -> None:

@@ -26,6 +26,24 @@ def iteration_of(path: Path) -> int:
     return int(match[1]) if match else -1
 
 
+def write_whole(state: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint aside and renames it.
+
+    Raises:
+        InputError: it cannot be written, as when the disk is full; what was there before is there still.
+    """
+    try:
+        with written_aside(path) as aside:
+            torch.save(state, aside)
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise InputError(
+            f"{path}: the checkpoint cannot be written ({reason}; {free:.0f} MB are free there); make room, then run "
+            "the same command with --resume: what was written before it is whole"
+        ) from error
+
+
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint is there with every byte as it was written: neither torn off nor changed."""
     try:
@@ -85,17 +103,8 @@ class NightLabCheckpointer(DetectionCheckpointer):
         state = {key: part.state_dict() for key, part in {"model": self.model, **self.checkpointables}.items()}
         path = Path(self.save_dir, f"{name}.pth")
         logger.info("saving checkpoint to %s", path)
-        try:
-            with written_aside(path) as aside:
-                torch.save({**state, **kwargs}, aside)
-            self.tag_last_checkpoint(path.name)
-        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
-            reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
-            free = shutil.disk_usage(self.save_dir).free / 2**20
-            raise InputError(
-                f"{path}: the checkpoint cannot be written ({reason}; {free:.0f} MB are free there); make room, then "
-                "run the same command with --resume: the checkpoint before it is whole"
-            ) from error
+        write_whole({**state, **kwargs}, path)
+        self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         if self._tagging:

@@ -30,7 +30,7 @@ from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
-from nightlab.files import write_json
+from nightlab.files import explained_full_disk, write_json
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
 from nightlab.report import write_report
@@ -70,6 +70,7 @@ def check_datasets(cfg: CfgNode) -> None:
 
 
 @explained_death()
+@explained_full_disk()
 def run(args: Namespace) -> dict[str, Any]:
     """What `train_net.py` does in every process; the first one returns the figures by checkpoint and data set."""
     cfg = setup(args)

@@ -18,10 +18,9 @@ from detectron2.utils import comm
 
 from nightlab.config import STAGE_SOLVER
 from nightlab.data.loader import split_records
-from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
+from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some
-from nightlab.files import written_aside
 from nightlab.light_kinds import TRAINED
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -200,8 +199,7 @@ def _finish(cfg: CfgNode, stage: str) -> None:
         for file in files:
             state = read_state_dict(file)
             kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
-            with written_aside(Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST)) as aside:
-                torch.save(kept, aside)
+            write_whole(kept, Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST))
     comm.synchronize()
 
 

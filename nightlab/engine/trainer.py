@@ -35,7 +35,7 @@ from nightlab.engine.sync_norm import synchronise_batch_norm
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.metrics import is_hard
 from nightlab.modeling.weights import load_backbone_weights
-from nightlab.signals import StopRequest
+from nightlab.signals import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,8 @@ class NightLabTrainer(DefaultTrainer):
         """Raises Stopped where a signal asked to stop: after a whole step, with a checkpoint."""
         with self._stop.heeded():
             super().train()
+        if self._stop.signal:  # after the last step
+            raise Stopped
 
     def run_step(self) -> None:
         # Dropout and drop path follow from the iteration too, so that resuming needs no stored generator states.

@@ -1,5 +1,6 @@
 """A run that a signal stops: a checkpoint at the same iteration in every process, exit status 75, exact on resume."""
 
+import errno
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from .test_run import arguments, config, weights  # noqa: F401 (config is a fixt
 BARE = ("DATASETS.TEST", "()", "SOLVER.CHECKPOINT_PERIOD", "100")
 
 
-def signalled_at(monkeypatch, iteration, act):
+def disturbed_at(monkeypatch, iteration, act):
     """Makes training call `act` in the middle of a step."""
     step = GuardedTrainer._agree
 
@@ -36,7 +37,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_resume_is_exact(config, tmp_p
     run(arguments(config, *BARE))
     stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
-        signalled_at(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        disturbed_at(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
         run(arguments(config, *BARE, "OUTPUT_DIR", str(stopped)))
     assert end.value.code == STOPPED
     assert (stopped / "last_checkpoint").read_text() == "model_0000002.pth" and not (
@@ -68,6 +69,15 @@ def test_a_signal_to_the_parent_stops_all_processes(config, tmp_path, repository
     assert (out / "last_checkpoint").read_text() == f"model_{int(iteration):07d}.pth"
     logs = [(out / name).read_text() for name in ("log.txt", "log.txt.rank1")]
     assert all(f"stopped after iteration {iteration}" in log for log in logs)
+
+
+def test_a_full_disk_gives_one_line(config, monkeypatch):  # noqa: F811
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.json")
+
+    disturbed_at(monkeypatch, 1, full)
+    with pytest.raises(InputError, match=r"^metrics\.json: cannot be written .No space left.*--resume"):
+        run(arguments(config, *BARE))
 
 
 def test_a_worker_that_dies_gives_one_line(config, monkeypatch):  # noqa: F811
