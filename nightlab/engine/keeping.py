@@ -38,6 +38,8 @@ class KeepBest(hooks.BestCheckpointer):
     """
 
     _checkpointer: NightLabCheckpointer
+    best_metric: float | None
+    best_iter: int | None
 
     def __init__(self, period: int, checkpointer: NightLabCheckpointer):
         super().__init__(period, checkpointer, "val/sem_seg/mIoU")

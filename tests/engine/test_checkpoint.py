@@ -2,14 +2,12 @@
 
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from nightlab.engine.checkpoint import NightLabCheckpointer
-from nightlab.engine.keeping import KeepBest, KeepPeriodic
 from nightlab.errors import InputError
 
 
@@ -134,28 +132,3 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000001.pth"] and not list(tmp_path.glob(".*"))
     assert checkpointer.last_whole() == tmp_path / "model_0000001.pth"
-
-
-def test_checkpoints_of_interrupted_runs_do_not_pile_up(tmp_path):
-    checkpointer = run_folder(tmp_path, 1, 2, 3, 8)
-    (tmp_path / ".model_0000009.part.pth").write_bytes(b"killed while it was written")
-    hook = KeepPeriodic(checkpointer, 2, max_to_keep=2)
-    hook.trainer = SimpleNamespace(start_iter=4, max_iter=100)
-    hook.before_train()
-    assert sorted(path.name[6:] for path in tmp_path.glob("*.pth")) == ["0000002.pth", "0000003.pth", "0000008.pth"]
-    assert not list(tmp_path.glob(".*.pth"))
-    hook.step(5)
-    assert not (tmp_path / "model_0000002.pth").exists() and (tmp_path / "model_0000003.pth").exists()
-
-
-def test_a_damaged_best_checkpoint_is_forgotten(tmp_path, caplog):
-    checkpointer = run_folder(tmp_path, 1)
-    hook = KeepBest(2, checkpointer)
-    hook.load_state_dict({"best_metric": 50.0, "best_iter": 1})
-    checkpointer.save("model_best")
-    hook.before_train()
-    assert hook.best_metric == 50.0
-    truncated(tmp_path / "model_best.pth")
-    with caplog.at_level("WARNING", "nightlab"):
-        hook.before_train()
-    assert hook.best_metric is None and "model_best.pth" in caplog.text

@@ -87,10 +87,10 @@ def torture(options: Namespace, output: Path) -> int:
     spent = undisturbed(config, output / "whole", parts)
     print("undisturbed: " + ", ".join(f"{part} {spent[part]:.1f} s" for part in parts), flush=True)
     draw = random.Random(options.seed)
-    killed: Counter[str] = Counter()
+    every: Counter[str] = Counter()
     differing = 0
     for number in range(options.rounds):
-        folder = output / f"killed_{number}"
+        folder, killed = output / f"killed_{number}", Counter[str]()
         for part in parts:
             for turn in range(options.kills):
                 killed[kill_in(part, config, folder, draw.uniform(0, 0.9 * spent[part]), parts)] += 1
@@ -99,10 +99,16 @@ def torture(options: Namespace, output: Path) -> int:
         wait_for(start(config, folder), folder)
         differences = compare(output / "whole", folder)
         differing += bool(differences)
-        print(f"round {number}: " + ("; ".join(differences) or "equal, bit for bit"), flush=True)
-    print("killed in " + ", ".join(f"{part}: {killed[part]}" for part in (*parts, "finished", "torn checkpoints")))
+        print(f"round {number}: {told(killed)}: " + ("; ".join(differences) or "equal, bit for bit"), flush=True)
+        every += killed
+    print(f"all rounds: {told(every)}")
     print(f"{options.rounds - differing} of {options.rounds} rounds ended as the undisturbed run")
     return 1 if differing else 0
+
+
+def told(killed: Counter[str]) -> str:
+    """How often a run was killed in what; "finished": it had ended before the moment came."""
+    return "killed in " + ", ".join(f"{part} {number}" for part, number in killed.items())
 
 
 def make_data(output: Path, options: Namespace) -> Path:
