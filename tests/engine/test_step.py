@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from itertools import cycle
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
 
+from nightlab.engine import step
 from nightlab.engine.faults import BadFiles, BadSteps
 from nightlab.engine.step import GuardedTrainer
 from nightlab.errors import InputError
@@ -79,6 +81,24 @@ def test_several_bad_steps_in_a_row_end_training():
     again = trainer(batch())
     again.load_state_dict(made.state_dict())
     assert again.steps.total == 5
+
+
+@pytest.mark.parametrize("spoil, bad, scale", [("nan", 1, 8.0), ("inf", 1, 8.0), ("gradient", 0, 4.0)])
+def test_amps_scaler_skips_a_bad_loss_and_its_own_overflow_is_no_fault(spoil, bad, scale, monkeypatch):
+    """On the CPU, in full precision: the scaler is torch's, the copy from the device is not."""
+    monkeypatch.setattr(step, "_reading", lambda values: values.tolist)
+    monkeypatch.setattr(GuardedTrainer, "_precision", lambda self: nullcontext())
+    made = trainer(batch(), batch(spoil))
+    made.amp, made.grad_scaler = True, torch.amp.GradScaler("cpu", init_scale=8.0)
+    with EventStorage():
+        made.run_step()
+        before = copied(made)
+        made.run_step()
+        weights = [key for key in before if not key.startswith("norm.") or bad]
+        assert all(torch.equal(state(made)[key], before[key]) for key in weights)
+        assert (made.steps.total, made.grad_scaler.get_scale()) == (bad, scale)
+        made.run_step()
+    assert not torch.equal(made.model.weight, before["weight"])
 
 
 def test_the_step_is_detectron2s_otherwise():
