@@ -55,9 +55,10 @@ def is_whole(path: Path) -> bool:
 
 def is_usable(path: Path) -> bool:
     """Whether a checkpoint is there and whole; a damaged one is named in the log."""
-    if path.is_file() and not is_whole(path):
+    whole = is_whole(path)
+    if path.is_file() and not whole:
         logger.warning("%s: damaged, so it is left out", path)
-    return is_whole(path)
+    return whole
 
 
 class NightLabCheckpointer(DetectionCheckpointer):
