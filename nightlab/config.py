@@ -212,6 +212,9 @@ def _add_data(cfg: CfgNode) -> None:
     cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
     cfg.INPUT.PHOTOMETRIC = True
     cfg.DATALOADER.NUM_WORKERS = 4
+    # So many files may vanish or turn bad in the middle of training: each is named, and another record of its set takes
+    # the slot. With more, training stops; 0 stops at the first.
+    cfg.DATALOADER.MAX_BAD_FILES = 5
 
 
 def _add_schedule(cfg: CfgNode) -> None:
@@ -232,6 +235,9 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.SOLVER.CHECKPOINT_PERIOD = 2000
     cfg.SOLVER.AMP.ENABLED = True  # used on GPUs only
     cfg.SOLVER.LOG_PERIOD = 20
+    # A step whose loss or gradient is no finite number is skipped, and its images are named; after so many in a row,
+    # training stops and says what to try.
+    cfg.SOLVER.STOP_AFTER_BAD_STEPS = 10
     # "full_model" clips the norm of all gradients together (beside detectron2's per-parameter "value" and "norm").
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     cfg.TEST.EVAL_PERIOD = 4000

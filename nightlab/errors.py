@@ -21,8 +21,8 @@ def enumerate_some(items: Sequence[object], limit: int = 10) -> str:
     return ", ".join(map(str, items[:limit])) + more
 
 
-def one_line(error: InputError) -> str:
-    """The message without the traceback that torch's data loader puts around an error of its workers."""
+def one_line(error: Exception) -> str:
+    """The message of an InputError without the traceback that torch puts around errors of other processes."""
     return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.{InputError.__qualname__}: ")
 
 

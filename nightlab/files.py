@@ -1,5 +1,6 @@
 """Files written aside and renamed, so that nobody meets half of one."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -13,15 +14,32 @@ from nightlab.errors import InputError
 def written_aside(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
 
-    Its ending is that of `path`, which some writers go by. After an error it is removed.
+    Its ending is that of `path`, which some writers go by. After an error it is removed. It is on the disk before it is
+    renamed, so that a machine that stops does not leave an empty file of that name.
     """
     aside = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def explained_full_disk() -> Iterator[None]:
+    """Inside, the error of a full disk or a used-up quota becomes an InputError; other errors stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{error.filename or 'a file of the run'}: cannot be written ({error.strerror}); make room, then run the "
+            "same command with --resume"
+        ) from error
 
 
 def write_json(path: Path, content: object) -> None:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, count
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
@@ -13,10 +14,12 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nightlab.data import catalog
+from nightlab.data.bad_files import BAD_FILES, first_good, replacements
 from nightlab.data.mapper import TestMapper, TrainMapper
 from nightlab.data.region_mapper import RegionMapper
 from nightlab.data.set_shares import SetShares
 from nightlab.data.unpaired import UnpairedCrops
+from nightlab.data.workers import begin_worker
 from nightlab.errors import InputError
 
 
@@ -115,7 +118,8 @@ class SlotDataset(Dataset[dict[str, Any]]):
     """Maps (iteration, slot) to a mapped record: an epoch is a permutation of the records, drawn by (seed, stage).
 
     With `weights`, each training set (`train_set` of a record) has epochs of its own and its share of every block of
-    slots; which slots those are is drawn by (seed, stage) too.
+    slots; which slots those are is drawn by (seed, stage) too. Where a file has turned bad, the slot goes to another
+    record of the same set, drawn by (seed, stage, iteration, slot), and the item has the error under `BAD_FILES`.
     """
 
     def __init__(
@@ -128,11 +132,13 @@ class SlotDataset(Dataset[dict[str, Any]]):
         stage: int,
         unpaired: Mapping[str, Callable[[Sequence[int]], Any]] | None = None,
         weights: Sequence[float] = (),
+        max_bad_files: int = 0,
     ):
         """
         Args:
             unpaired: more entries of every item, as functions of its key (see `UnpairedCrops`).
             weights: how much of training each training set gets, by its number; empty: what it has images.
+            max_bad_files: how often a slot may go to another record before the error of its file is raised.
         """
         self.records = records
         self.mapper = mapper
@@ -140,16 +146,21 @@ class SlotDataset(Dataset[dict[str, Any]]):
         self.key = (seed, stage)
         self.unpaired = unpaired or {}
         self.shares = SetShares(records, weights, self.key) if len(weights) else None
+        self.max_bad_files = max_bad_files
         self._epoch = -1
         self._order = np.empty(0, int)
 
     def __getitem__(self, position: tuple[int, int]) -> dict[str, Any]:
         iteration, slot = position
         key = (*self.key, iteration, slot)
-        item = self.mapper(self.records[self.record_index(iteration, slot)], key)
-        if self.unpaired:
-            item |= {name: draw(key) for name, draw in self.unpaired.items()}
-        return item
+        index = self.record_index(iteration, slot)
+        order = chain([index], replacements(self.records, index, key))
+        item, bad = first_good((partial(self.mapper, self.records[i], key) for i in order), self.max_bad_files)
+        for name, draw in self.unpaired.items():
+            again = (partial(draw, (*key, turn) if turn else key) for turn in count())
+            item[name], more = first_good(again, self.max_bad_files)
+            bad += more
+        return item | {BAD_FILES: bad} if bad else item
 
     def record_index(self, iteration: int, slot: int) -> int:
         position = iteration * self.batch_size + slot
@@ -229,11 +240,12 @@ def build_train_loader(
             stage=stage,
             unpaired=unpaired,
             weights=check_weights(cfg) if all("train_set" in record for record in records) else (),
+            max_bad_files=cfg.DATALOADER.MAX_BAD_FILES,
         ),
         batch_sampler=SlotSampler(batch_size),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
-        worker_init_fn=_one_thread,
+        worker_init_fn=begin_worker,
         pin_memory=cfg.MODEL.DEVICE.startswith("cuda"),
         # A generator of its own: otherwise starting the workers draws from the one that dropout follows.
         generator=torch.Generator().manual_seed(cfg.SEED),
@@ -243,14 +255,10 @@ def build_train_loader(
 
 def build_test_loader(cfg: CfgNode, records: Sequence[dict[str, Any]]) -> DataLoader:
     """Each record once, shared among processes, one image per batch, as detectron2 does."""
-    return build_detection_test_loader(list(records), mapper=TestMapper(), num_workers=cfg.DATALOADER.NUM_WORKERS)
+    loader = build_detection_test_loader(list(records), mapper=TestMapper(), num_workers=cfg.DATALOADER.NUM_WORKERS)
+    loader.worker_init_fn = begin_worker
+    return loader
 
 
 def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return batch
-
-
-def _one_thread(worker: int) -> None:
-    """Workers are the parallelism; threads inside each would only fight with them and with training."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

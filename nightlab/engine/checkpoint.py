@@ -1,13 +1,64 @@
-"""Checkpoints: written as detectron2 does, read without running code, refused when they belong to another model."""
+"""Checkpoints: written aside as detectron2's, read without running code, refused when they belong to another model."""
 
+import logging
+import math
+import re
+import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from nightlab.errors import InputError
+from nightlab.files import written_aside
 from nightlab.modeling.weights import read_state_dict
+
+logger = logging.getLogger(__name__)
+
+
+def iteration_of(path: Path) -> int:
+    """The iteration that the name of a periodic checkpoint tells; -1 for other files."""
+    match = re.fullmatch(r"model_(\d{7,})\.pth", path.name)
+    return int(match[1]) if match else -1
+
+
+def write_whole(state: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint aside and renames it.
+
+    Raises:
+        InputError: it cannot be written, as when the disk is full; what was there before is there still.
+    """
+    try:
+        with written_aside(path) as aside:
+            torch.save(state, aside)
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise InputError(
+            f"{path}: the checkpoint cannot be written ({reason}; {free:.0f} MB are free there); make room, then run "
+            "the same command with --resume: what was written before it is whole"
+        ) from error
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there with every byte as it was written: neither torn off nor changed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # what zipfile stumbles over in a damaged file depends on where the damage is
+        return False
+
+
+def is_usable(path: Path) -> bool:
+    """Whether a checkpoint is there and whole; a damaged one is named in the log."""
+    whole = is_whole(path)
+    if path.is_file() and not whole:
+        logger.warning("%s: damaged, so it is left out", path)
+    return whole
 
 
 class NightLabCheckpointer(DetectionCheckpointer):
@@ -42,9 +93,48 @@ class NightLabCheckpointer(DetectionCheckpointer):
         finally:
             self._tagging = True
 
+    def save(self, name: str, **kwargs: Any) -> None:
+        """As detectron2's; a file of that name is whole at every moment, the old one or the new one.
+
+        Raises:
+            InputError: it cannot be written, as when the disk is full.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        state = {key: part.state_dict() for key, part in {"model": self.model, **self.checkpointables}.items()}
+        path = Path(self.save_dir, f"{name}.pth")
+        logger.info("saving checkpoint to %s", path)
+        write_whole({**state, **kwargs}, path)
+        self.tag_last_checkpoint(path.name)
+
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         if self._tagging:
-            super().tag_last_checkpoint(last_filename_basename)
+            with written_aside(Path(self.save_dir, "last_checkpoint")) as aside:
+                aside.write_text(last_filename_basename, encoding="utf-8")
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        if resume and self.has_checkpoint():
+            return self.load(str(self.last_whole()))
+        return self.load(path, checkpointables=[])
+
+    def last_whole(self) -> Path:
+        """The last checkpoint or, where it is missing or damaged, the nearest one before it.
+
+        Raises:
+            InputError: none of them can be read.
+        """
+        last = Path(self.get_checkpoint_file())
+        limit = iteration_of(last) if iteration_of(last) >= 0 else math.inf  # the final one is the latest
+        earlier = [path for path in Path(self.save_dir).glob("model_*.pth") if 0 <= iteration_of(path) < limit]
+        for path in (last, *sorted(earlier, key=iteration_of, reverse=True)):
+            if is_whole(path):
+                if path != last:
+                    logger.warning("%s: missing or damaged; going on from the one before it, %s", last, path.name)
+                return path
+        raise InputError(
+            f"{last}: missing or damaged, and there is none before it to resume from; delete {self.save_dir} (or the "
+            "file last_checkpoint in it) to train anew"
+        )
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self._file = filename

@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nightlab.data.mapper import TestMapper
+from nightlab.engine.checkpoint import write_whole
 from nightlab.errors import InputError
-from nightlab.files import written_aside
 from nightlab.modeling import labelling
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -47,8 +47,7 @@ def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, 
     model.train(training)
     measured = {name: found for part in comm.all_gather(measured) for name, found in part.items()}
     if comm.is_main_process():
-        with written_aside(path) as aside:
-            torch.save(measured, aside)
+        write_whole(measured, path)
     comm.synchronize()
     every = torch.cat([gain for _, gain in measured.values()])
     share = 100 * float((every > 0).float().mean()) if len(every) else 0.0

@@ -19,7 +19,8 @@ from torch import nn
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
-from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.data.workers import explained_death
+from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
@@ -29,7 +30,7 @@ from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
-from nightlab.files import write_json
+from nightlab.files import explained_full_disk, write_json
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
 from nightlab.report import write_report
@@ -68,6 +69,8 @@ def check_datasets(cfg: CfgNode) -> None:
             )
 
 
+@explained_death()
+@explained_full_disk()
 def run(args: Namespace) -> dict[str, Any]:
     """What `train_net.py` does in every process; the first one returns the figures by checkpoint and data set."""
     cfg = setup(args)
@@ -98,7 +101,7 @@ def evaluate_run(cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
     results: dict[str, Any] = {}
     comm.synchronize()  # the first process may still be writing them
     paths = {kind: Path(cfg.OUTPUT_DIR, file) for kind, file in CHECKPOINTS.items()}
-    iterations = {kind: read_state_dict(path).get("iteration") for kind, path in paths.items() if path.is_file()}
+    iterations = {kind: read_state_dict(path).get("iteration") for kind, path in paths.items() if is_usable(path)}
     for kind, iteration in iterations.items():
         twin = next((k for k in results if iterations[k] == iteration is not None), None)
         if twin:
@@ -171,7 +174,7 @@ def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -
 
     For one process.
     """
-    kind, weights = next((k, w) for k, f in CHECKPOINTS.items() if (w := Path(cfg.OUTPUT_DIR, f)).is_file())
+    kind, weights = next((k, w) for k, f in CHECKPOINTS.items() if is_usable(w := Path(cfg.OUTPUT_DIR, f)))
     for name in cfg.DATASETS.TEST[:1]:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
         if with_predictions:

@@ -18,10 +18,9 @@ from detectron2.utils import comm
 
 from nightlab.config import STAGE_SOLVER
 from nightlab.data.loader import split_records
-from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some
-from nightlab.files import written_aside
 from nightlab.light_kinds import TRAINED
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -174,7 +173,7 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
 def is_finished(cfg: CfgNode) -> bool:
     """Whether a stage's last checkpoint has as many iterations as the configuration asks for."""
     path = Path(cfg.OUTPUT_DIR, LAST)
-    return path.is_file() and read_state_dict(path).get("iteration", -1) + 1 >= cfg.SOLVER.MAX_ITER
+    return is_usable(path) and read_state_dict(path).get("iteration", -1) + 1 >= cfg.SOLVER.MAX_ITER
 
 
 def _result(cfg: CfgNode, stage: str) -> str:
@@ -184,7 +183,7 @@ def _result(cfg: CfgNode, stage: str) -> str:
     folder = stage_folder(cfg, stage)
     for name in (BEST, LAST):
         path = os.path.join(folder, name)
-        if os.path.isfile(path):
+        if is_usable(Path(path)):
             return path
     raise InputError(f"{folder}: stage {stage} has no finished checkpoint; train it first (--stage all trains all)")
 
@@ -194,14 +193,13 @@ def _finish(cfg: CfgNode, stage: str) -> None:
     comm.synchronize()
     if comm.is_main_process():
         folder = Path(stage_folder(cfg, stage))
-        files = [folder / name for name in (BEST, LAST) if (folder / name).is_file()]
+        files = [folder / name for name in (BEST, LAST) if is_usable(folder / name)]
         if not files:
             files = [Path(_result(cfg, stage))]
         for file in files:
             state = read_state_dict(file)
             kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
-            with written_aside(Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST)) as aside:
-                torch.save(kept, aside)
+            write_whole(kept, Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST))
     comm.synchronize()
 
 

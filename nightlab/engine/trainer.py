@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import AMPTrainer, DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model, hooks
+from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
@@ -26,12 +26,16 @@ from nightlab.data.loader import (
 )
 from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.faults import BadFiles, BadSteps
 from nightlab.engine.gains import GAINS, gains_of
+from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
+from nightlab.engine.step import GuardedTrainer
 from nightlab.engine.sync_norm import synchronise_batch_norm
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.metrics import is_hard
 from nightlab.modeling.weights import load_backbone_weights
+from nightlab.signals import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +75,17 @@ class NightLabTrainer(DefaultTrainer):
         self.scheduler = build_lr_scheduler(cfg, optimizer)
         on_cpu = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         ddp_model = create_ddp_model(model, broadcast_buffers=False, **on_cpu)
-        amp = cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE.startswith("cuda")
-        # Metrics are read off the device once per LOG_PERIOD: reading them every step would wait for it.
-        self._trainer = (AMPTrainer if amp else SimpleTrainer)(
-            ddp_model, loader, optimizer, gather_metric_period=cfg.SOLVER.LOG_PERIOD
+        self._stop = StopRequest()
+        self._trainer = GuardedTrainer(
+            ddp_model,
+            loader,
+            optimizer,
+            amp=cfg.SOLVER.AMP.ENABLED and cfg.MODEL.DEVICE.startswith("cuda"),
+            # Metrics are read off the device once per LOG_PERIOD: reading them every step would wait for it.
+            gather_metric_period=cfg.SOLVER.LOG_PERIOD,
+            steps=BadSteps(cfg.SOLVER.STOP_AFTER_BAD_STEPS),
+            files=BadFiles(cfg.DATALOADER.MAX_BAD_FILES),
+            stop=self._stop,
         )
         self.checkpointer = NightLabCheckpointer(
             ddp_model, cfg.OUTPUT_DIR, allow_pickle=cfg.MODEL.ALLOW_PICKLE, trainer=weakref.proxy(self)
@@ -99,7 +110,7 @@ class NightLabTrainer(DefaultTrainer):
 
     def build_hooks(self) -> list[Any]:
         cfg = self.cfg
-        checkpoints = hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=2)
+        checkpoints = KeepPeriodic(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=2)
         ret = [hooks.IterationTimer(), hooks.LRScheduler()]
         if self._val_records and self.stage != "light":
             ret.append(Validation(cfg.TEST.EVAL_PERIOD, self.validate))
@@ -109,7 +120,7 @@ class NightLabTrainer(DefaultTrainer):
             ret.append(WatchLight())
         if comm.is_main_process():
             ret += [checkpoints, hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD)]
-        return ret
+        return [*ret, StopWhenAsked(self.checkpointer)]
 
     def measure_gains(self) -> None:
         """For the stage hdm, once its weights are there: the labels that it learns from."""
@@ -131,6 +142,13 @@ class NightLabTrainer(DefaultTrainer):
             model.hard_class_mask.copy_(torch.from_numpy(is_hard(iou, self.cfg.MODEL.NIGHTLAB.HARD_IOU)))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
+
+    def train(self) -> None:
+        """Raises Stopped where a signal asked to stop: after a whole step, with a checkpoint."""
+        with self._stop.heeded():
+            super().train()
+        if self._stop.signal:  # after the last step
+            raise Stopped
 
     def run_step(self) -> None:
         # Dropout and drop path follow from the iteration too, so that resuming needs no stored generator states.
@@ -176,25 +194,6 @@ class WatchLight(hooks.HookBase):
             )
             logger.warning("light discriminator right on %.0f %% of patches: %s", 100 * accuracy, meaning)
         self._said = state
-
-
-class KeepBest(hooks.BestCheckpointer):
-    """detectron2's best checkpoint by `val/sem_seg/mIoU`, remembered when a run is resumed and never resumed from."""
-
-    _checkpointer: NightLabCheckpointer
-
-    def __init__(self, period: int, checkpointer: NightLabCheckpointer):
-        super().__init__(period, checkpointer, "val/sem_seg/mIoU")
-
-    def _best_checking(self) -> None:
-        with self._checkpointer.untagged():
-            super()._best_checking()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
 
 
 def unwrap(model: nn.Module) -> Any:

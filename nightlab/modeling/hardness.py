@@ -114,6 +114,17 @@ class RegionRPN(RPN):
             proposals.append(of_class)
         return [self._best(Instances.cat(list(parts))) for parts in zip(*proposals, strict=True)], losses
 
+    def predict_proposals(
+        self, anchors: list[Boxes], scores: list[Tensor], deltas: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> list[Instances]:
+        """As detectron2's, but in training none where they are no numbers: it is for the loss, which all processes look
+        at together, to end a step. detectron2 raises an error, in one process of several."""
+        try:
+            return super().predict_proposals(anchors, scores, deltas, image_sizes)
+        except FloatingPointError:
+            none = scores[0].new_zeros(0)
+            return [Instances(s, proposal_boxes=Boxes(none.view(0, 4)), objectness_logits=none) for s in image_sizes]
+
     def _best(self, proposals: Instances) -> Instances:
         """Of the proposals for all classes as many as detectron2 keeps, the best first."""
         order = proposals.objectness_logits.sort(descending=True, stable=True).indices

@@ -1,4 +1,4 @@
-"""Tests of reading checkpoints: refused when unsafe, damaged or another model's; the best one is never resumed from."""
+"""Checkpoints: refused when unsafe or another model's, written aside; a damaged last one gives way to one before it."""
 
 import pickle
 from pathlib import Path
@@ -82,3 +82,53 @@ def test_the_best_checkpoint_is_not_the_one_to_resume_from(tmp_path):
     with checkpointer.untagged():
         checkpointer.save("model_best")
     assert checkpointer.get_checkpoint_file().endswith("model_0000099.pth")
+
+
+def run_folder(folder, *iterations):
+    """A folder with a checkpoint of each iteration, the last one tagged."""
+    checkpointer = NightLabCheckpointer(model(), str(folder))
+    for iteration in iterations:
+        checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+    return NightLabCheckpointer(model(), str(folder))
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flipped(path):
+    """One bit of a weight, which torch.load would not notice."""
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.load(path, weights_only=True)["model"]["0.weight"].numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(tmp_path, damage, caplog):
+    checkpointer = run_folder(tmp_path, 99, 0, 1, 2)  # 99 is of an earlier run
+    damage(tmp_path / "model_0000002.pth")
+    with caplog.at_level("WARNING", "nightlab"):
+        assert checkpointer.resume_or_load("", resume=True)["iteration"] == 1
+    assert "model_0000002.pth: missing or damaged; going on from the one before it, model_0000001.pth" in caplog.text
+
+
+def test_without_a_whole_checkpoint_nothing_is_begun_anew(tmp_path):
+    checkpointer = run_folder(tmp_path, 1)
+    truncated(tmp_path / "model_0000001.pth")
+    with pytest.raises(InputError, match=r"model_0000001\.pth.*none before it"):
+        checkpointer.resume_or_load("", resume=True)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    resource = pytest.importorskip("resource")
+    checkpointer = run_folder(tmp_path, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"model_0000002\.pth: the checkpoint cannot be written.*MB are free"):
+            checkpointer.save("model_0000002", iteration=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000001.pth"] and not list(tmp_path.glob(".*"))
+    assert checkpointer.last_whole() == tmp_path / "model_0000001.pth"

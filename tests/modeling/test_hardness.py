@@ -188,6 +188,14 @@ def test_every_parameter_of_the_head_learns(opts: tuple, gt: Instances) -> None:
 
 
 @pytest.mark.parametrize("opts", [(), CLASSES])
+def test_what_is_no_number_is_left_to_the_loss(opts: tuple) -> None:
+    """An error here would end one process and leave the others waiting for it."""
+    rpn = region_rpn(*opts).train()
+    proposals, losses = pass_through(rpn, truth([anchor(2, 3)]), torch.full((1, 8, ROWS, COLUMNS), torch.nan))
+    assert len(proposals) == 0 and losses["loss_rpn_cls"].isnan()
+
+
+@pytest.mark.parametrize("opts", [(), CLASSES])
 @pytest.mark.parametrize("gt", [truth(), truth(negative=[anchor(2, 3)]), truth([FAR]), truth(negative=[FAR])])
 def test_without_positive_anchors_losses_are_finite_and_reach_the_head(opts: tuple, gt: Instances) -> None:
     rpn = region_rpn(*opts).train()

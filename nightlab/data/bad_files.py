@@ -1,0 +1,40 @@
+"""A file that turns bad in the middle of training: another record takes its slot, and the item says so."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nightlab.errors import InputError
+
+# The entry of an input dict with the errors that it stands in for; absent as a rule.
+BAD_FILES = "bad_files"
+# Tells the draw of replacements from the others that begin with (seed, stage, iteration, slot).
+_DRAW = 100
+
+
+def first_good(attempts: Iterable[Callable[[], Any]], limit: int) -> tuple[Any, list[str]]:
+    """The first result that raises no InputError, and the messages of those that did.
+
+    Raises:
+        InputError: more than `limit` attempts failed, or all that there are.
+    """
+    bad: list[str] = []
+    last: InputError | None = None
+    for attempt in attempts:
+        try:
+            return attempt(), bad
+        except InputError as error:
+            bad.append(str(error))
+            last = error
+            if len(bad) > limit:
+                break
+    assert last is not None, "there is at least one attempt"
+    raise last
+
+
+def replacements(records: Sequence[dict[str, Any]], index: int, key: Sequence[int]) -> Iterator[int]:
+    """Indices of other records of the same training set, in an order drawn by `key`: (seed, stage, iteration, slot)."""
+    own = records[index].get("train_set")
+    others = [i for i, record in enumerate(records) if i != index and record.get("train_set") == own]
+    yield from (others[place] for place in np.random.default_rng((*key, _DRAW)).permutation(len(others)))

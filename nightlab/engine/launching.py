@@ -1,0 +1,51 @@
+"""Starts the processes of a run: one, several on one or more machines, or those that torchrun has started already."""
+
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from torch import distributed
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+from nightlab.errors import InputError, one_line
+from nightlab.signals import STOPPED, Stopped, passed_on
+
+
+def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
+    """detectron2's `launch` of `run(args)`; what a process ends with is what this one ends with.
+
+    Raises:
+        InputError: any of the processes raised one.
+        Stopped: they were asked to stop, by a signal to any of them or to this one.
+    """
+    if distributed.is_torchelastic_launched():
+        _join_torchrun()
+        run(args)
+        distributed.destroy_process_group()
+    elif args.num_gpus * args.num_machines <= 1:
+        run(args)
+    else:
+        try:
+            with passed_on():
+                launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        except ProcessExitedException as end:
+            if end.exit_code == STOPPED:
+                raise Stopped from None
+            raise
+        except ProcessRaisedException as error:  # its message ends with that of the error in the process
+            if f"\n{InputError.__module__}.{InputError.__qualname__}: " in str(error):
+                raise InputError(one_line(error)) from None
+            raise
+
+
+def _join_torchrun() -> None:
+    """Take the place that torchrun's variables of the environment give this process."""
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if has_gpu else "gloo")
+    comm.create_local_process_group(int(os.environ["LOCAL_WORLD_SIZE"]))

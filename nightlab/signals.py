@@ -1,0 +1,91 @@
+"""SIGTERM and Ctrl-C: training stops after its step with a checkpoint, in every process at the same iteration."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# The exit status of a run that stopped with a checkpoint: sysexits' EX_TEMPFAIL, "try again", which no signal gives.
+STOPPED = 75
+# Ctrl-C in a terminal, and a scheduler that signals every process, reach a process twice: directly, and passed on.
+SAME_SIGNAL_S = 1.0
+
+
+class Stopped(SystemExit):
+    """Ends a run that was asked to stop, and did so with a checkpoint; its exit status is `STOPPED`."""
+
+    def __init__(self) -> None:
+        super().__init__(STOPPED)
+
+
+class StopRequest:
+    """Whether a signal has asked this process to stop after its step. A second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.signal = ""
+        self._since = 0.0
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Inside, a signal is taken down and nothing else happens. Only the main thread can do so."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._take_down) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _take_down(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if not self.signal:
+            self.signal, self._since = signal.Signals(number).name, now
+            logger.warning("%s: stopping after this step, with a checkpoint; a second one ends at once", self.signal)
+        elif now - self._since > SAME_SIGNAL_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+@contextmanager
+def passed_on() -> Iterator[None]:
+    """Inside, a signal to this process goes to its children and does not end it: it waits for what they do."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def heed_only_parent() -> None:
+    """For a helper process: signals to the whole group are left to its parent, which still needs it for its step.
+
+    SIGTERM from the parent ends it. Where the sender cannot be told (macOS), SIGTERM keeps its meaning.
+    """
+    if not hasattr(signal, "sigwaitinfo"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # in the thread below, too
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    while True:
+        received = signal.sigwaitinfo(SIGNALS)
+        if received.si_signo == signal.SIGTERM and received.si_pid == os.getppid():
+            os._exit(0)

@@ -1,0 +1,95 @@
+"""A run that a signal stops: a checkpoint at the same iteration in every process, exit status 75, exact on resume."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from nightlab.engine.run import run
+from nightlab.engine.step import GuardedTrainer
+from nightlab.errors import InputError
+from nightlab.signals import STOPPED
+
+from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
+
+BARE = ("DATASETS.TEST", "()", "SOLVER.CHECKPOINT_PERIOD", "100")
+
+
+def disturbed_at(monkeypatch, iteration, act):
+    """Makes training call `act` in the middle of a step."""
+    step = GuardedTrainer._agree
+
+    def agree(self, *args):
+        if self.iter == iteration:
+            act()
+        return step(self, *args)
+
+    monkeypatch.setattr(GuardedTrainer, "_agree", agree)
+
+
+def test_a_signal_ends_a_run_with_a_checkpoint_and_resume_is_exact(config, tmp_path, monkeypatch):  # noqa: F811
+    run(arguments(config, *BARE))
+    stopped = tmp_path / "stopped"
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        disturbed_at(patch, 2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        run(arguments(config, *BARE, "OUTPUT_DIR", str(stopped)))
+    assert end.value.code == STOPPED
+    assert (stopped / "last_checkpoint").read_text() == "model_0000002.pth" and not (
+        stopped / "model_final.pth"
+    ).exists()
+    assert "run the same command with --resume" in (stopped / "log.txt").read_text()
+    run(arguments(config, *BARE, "OUTPUT_DIR", str(stopped), resume=True))
+    first, second = weights(tmp_path / "out" / "model_final.pth"), weights(stopped / "model_final.pth")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_signal_to_the_parent_stops_all_processes(config, tmp_path, repository, tiny_root):  # noqa: F811
+    out = tmp_path / "out"
+    opts = [*BARE, "OUTPUT_DIR", str(out), "DATASETS.CARDS", f"['{tiny_root.parent / 'tiny.yaml'}']"]
+    opts += ["SOLVER.MAX_ITER", "5000", "TEST.EVAL_PERIOD", "0"]
+    command = [sys.executable, str(repository / "projects" / "NightLab" / "train_net.py"), "--num-gpus", "2"]
+    command += ["--config-file", str(config), "--dist-url", "auto", *opts]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as run_:
+        deadline = time.monotonic() + 120
+        while not (out / "metrics.json").exists() and run_.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run_.send_signal(signal.SIGTERM)
+        said = run_.communicate(timeout=60)[0]
+    assert run_.returncode == STOPPED, said[-2000:]
+    iteration = re.search(r"stopped after iteration (\d+)", said)[1]
+    assert (out / "last_checkpoint").read_text() == f"model_{int(iteration):07d}.pth"
+    logs = [(out / name).read_text() for name in ("log.txt", "log.txt.rank1")]
+    assert all(f"stopped after iteration {iteration}" in log for log in logs)
+
+
+def test_a_full_disk_gives_one_line(config, monkeypatch):  # noqa: F811
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.json")
+
+    disturbed_at(monkeypatch, 1, full)
+    with pytest.raises(InputError, match=r"^metrics\.json: cannot be written .No space left.*--resume"):
+        run(arguments(config, *BARE))
+
+
+def test_a_worker_that_dies_gives_one_line(config, monkeypatch):  # noqa: F811
+    from nightlab.data.mapper import TrainMapper
+
+    mapped = TrainMapper.__call__
+
+    def dying(self, record, key):
+        if key[2] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return mapped(self, record, key)
+
+    monkeypatch.setattr(TrainMapper, "__call__", dying)
+    with pytest.raises(InputError, match=r"^DataLoader worker .* run the same command with --resume .*NUM_WORKERS"):
+        run(arguments(config, *BARE, "DATALOADER.NUM_WORKERS", "1"))

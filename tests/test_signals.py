@@ -1,0 +1,73 @@
+"""Signals: the first is taken down, a second ends the process, and workers heed their parent alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nightlab import signals
+from nightlab.signals import StopRequest, heed_only_parent
+
+STATUS = 7
+
+
+def in_child(function):
+    """The status, as of `os.waitpid`, of a forked process that runs the function and then exits with STATUS."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+        finally:
+            os._exit(STATUS)
+    return os.waitpid(pid, 0)[1]
+
+
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_a_signal_is_taken_down_and_the_handlers_come_back(number, caplog):
+    request, before = StopRequest(), signal.getsignal(number)
+    with request.heeded():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # the same one, passed on by a parent
+    assert request.signal == number.name and signal.getsignal(number) is before
+    assert caplog.text.count("stopping after this step") == 1
+
+
+def test_a_second_signal_ends_at_once(monkeypatch):
+    monkeypatch.setattr(signals, "SAME_SIGNAL_S", 0.0)
+
+    def twice():
+        with StopRequest().heeded():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert os.WTERMSIG(in_child(twice)) == signal.SIGTERM
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
+def test_a_worker_heeds_its_parent_alone():
+    def signalled_by_another():
+        heed_only_parent()
+        for name in ("TERM", "INT"):
+            subprocess.run(["kill", f"-{name}", str(os.getpid())], check=True)
+        time.sleep(0.2)
+
+    assert os.WEXITSTATUS(in_child(signalled_by_another)) == STATUS
+
+    pid = os.fork()
+    if pid == 0:
+        heed_only_parent()
+        time.sleep(60)
+        os._exit(STATUS)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_the_library_of_signals_is_light():
+    """Workers import it: it must not bring torch along."""
+    code = "import sys, nightlab.signals; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
