@@ -23,6 +23,7 @@ from nightlab.data import catalog
 from nightlab.engine.calibrate import fit_file, held_out_records, with_and_without
 from nightlab.errors import exits_on_input_error
 from nightlab.files import write_json
+from nightlab.modeling.calibration import LEAST_SLOPE
 
 LEVELS = {"image_level": "image level", "region_level": "region level, in its regions"}
 FIGURES = ("mIoU", "ECE")
@@ -63,6 +64,8 @@ def _fitted(document: dict[str, Any]) -> str:
         d = document["detector"]
         line = f"{d['slope']:.3f} x log-odds of the score {d['offset']:+.3f}"
         lines.append(f"log-odds of gain: {line} ({d['regions']} regions of {d['images']} images)")
+        if d["slope"] <= LEAST_SLOPE:
+            lines.append("The score does not tell gain: this is the least slope, which keeps the order of regions.")
     return "\n".join([*lines, ""])
 
 

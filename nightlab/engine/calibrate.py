@@ -19,7 +19,14 @@ from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.hardness_check import check_hardness
 from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json, written_aside
-from nightlab.modeling.calibration import UNCALIBRATED, fit_platt, fit_temperature, negative_log_likelihood, reset
+from nightlab.modeling.calibration import (
+    LEAST_SLOPE,
+    UNCALIBRATED,
+    fit_platt,
+    fit_temperature,
+    negative_log_likelihood,
+    reset,
+)
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -121,6 +128,8 @@ def _fit_detector(model: NightLab, detector: HardnessDetector, records: Sequence
         model.calibrate = calibrate
     scores, gains = (torch.tensor([x for check in checks for x in check[key]]) for key in ("scores", "gains"))
     slope, offset = fit_platt(scores, gains > 0)
+    if slope <= LEAST_SLOPE:
+        logger.warning("the detector's score does not tell which of %d held-out regions gain", len(scores))
     detector.platt.copy_(torch.tensor([slope, offset]))
     return {"regions": len(scores), "slope": slope, "offset": offset}
 

@@ -247,8 +247,10 @@ def test_calibration_moves_confidence_and_no_ranking():
     torch.testing.assert_close(output["sem_seg"].exp().sum(0), torch.ones(45, 60), rtol=1e-4, atol=1e-4)
 
 
-def test_multi_scale_testing_merges_once():
-    model = dual_level()
+@pytest.mark.parametrize("calibrate", ["False", "True"])
+def test_multi_scale_testing_merges_once(calibrate):
+    model = dual_level("MODEL.NIGHTLAB.CALIBRATE", calibrate)
+    set_calibration(model)
     plain = NightLabWithTTA(model, scales=[1.0], flip=False)
     # As probabilities: averaging cuts logarithms off at the smallest number.
     posteriors = [predict(m, given())[0]["sem_seg"].exp() for m in (plain, model)]
