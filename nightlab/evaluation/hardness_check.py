@@ -89,17 +89,19 @@ def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[s
 
 
 def cross_calibrated(check: dict[str, Any]) -> list[float]:
-    """Probability of gain of each region of a check: Platt's line, fitted on every other image, on the images between.
+    """Probability of gain of each region of a check: of each image by Platt's line, fitted on the other images.
 
-    What the checkpoint carries is one line, fitted on them all; shown on the same regions it would flatter itself. None
-    at all where a half has no line, for want of regions that gain, or that do not.
+    What the checkpoint carries is one line, fitted on all; shown on the same regions it would flatter itself. None at
+    all for a single image.
     """
     scores, positive = torch.tensor(check["scores"]), torch.tensor(check["gains"]) > 0
-    odd = torch.tensor(check["image_of"]) % 2 == 1
+    image_of = torch.tensor(check["image_of"])
+    images = image_of.unique()
+    if len(images) < 2:
+        return []
     calibrated = log_odds(scores)
-    for half in (odd, ~odd):
-        if positive[~half].all() or not positive[~half].any():
-            return []
-        slope, offset = fit_platt(scores[~half], positive[~half])
-        calibrated[half] = slope * calibrated[half] + offset
+    for image in images:
+        mine = image_of == image
+        slope, offset = fit_platt(scores[~mine], positive[~mine])
+        calibrated[mine] = slope * calibrated[mine] + offset
     return calibrated.sigmoid().tolist()

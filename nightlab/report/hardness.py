@@ -59,9 +59,9 @@ def _diagram(check: dict[str, Any]) -> str:
         curves.append(Curve(f"{name}, ECE {expected_error(points):.1f} %", points))
     drawn = diagram("Fifths of the regions", curves, across="score", up="share that gains")
     said = (
-        "The score against the share of regions that gain. Calibrated: each half of these images by a line through the "
-        "log-odds that was fitted on the other half; the order of regions stays. The line of the checkpoint was fitted "
-        "on all of them, and counts where MODEL.NIGHTLAB.CALIBRATE is True."
+        "The score against the share of regions that gain. Calibrated: the regions of each image by a line through the "
+        "log-odds that was fitted on the other images; the order of regions within an image stays. The checkpoint's "
+        "own line is fitted on images of this kind, and counts where MODEL.NIGHTLAB.CALIBRATE is True."
     )
     return soft(said) + drawn if drawn else ""
 

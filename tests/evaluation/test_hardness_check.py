@@ -40,11 +40,11 @@ def test_figures_by_hand(cfg, model):
     assert check["images"] == 2 and check["regions_per_image"] == [3, 3]
     assert check["scores"] == [0.9, 0.3] * 2 and check["gains"] == [0.1, -0.2] * 2, "all ignored: not counted"
     assert check["auc"] == 1 and check["share_with_gain"] == 0.5 and check["image_of"] == [0, 0, 1, 1]
-    assert "calibrated" not in check and found["unfitted"]["calibrated"] == [], "one image has no other half"
+    assert "calibrated" not in check and found["unfitted"]["calibrated"] == [], "a single image has no others"
 
 
-def test_each_half_is_calibrated_by_the_other():
-    # Scores of 0.5 and 0.9; in even images half and all of those gain, in odd ones none and half.
+def test_each_image_is_calibrated_by_the_others():
+    # Scores of 0.5 and 0.9; in the first image half and all of those gain, in the second one none and half.
     scores, gains, image_of = [], [], []
     for image, shares in ((0, (0.5, 1.0)), (1, (0.0, 0.5))):
         for score, share in zip((0.5, 0.9), shares, strict=True):
