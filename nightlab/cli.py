@@ -14,6 +14,7 @@ COMMANDS = {
     "check": ("tools", "check_dataset.py", "check the files of a data set"),
     "compare": ("tools", "compare.py", "intervals of evaluations and of their differences"),
     "report": ("tools", "report.py", "write the page of a run again"),
+    "calibrate": ("tools", "calibrate.py", "fit a checkpoint's confidence on held-out images"),
     "hard-classes": ("tools", "find_hard_classes.py", "rank classes by held-out IoU"),
     "benchmark": ("tools", "benchmark.py", "parameters, operations, time, memory"),
 }

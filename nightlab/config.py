@@ -106,6 +106,10 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
     # "posterior" keeps what both levels say, "average" is the mean of that and P^I, "replace" the paper's.
     cfg.MODEL.NIGHTLAB.MERGE = "posterior"
+    # Apply the calibration that the checkpoint carries: temperatures of both levels before merging, and probabilities
+    # of gain as scores of regions, which SCORE_THRESH then is about. It moves confidence, and a little what is merged;
+    # what a level says alone and the order of regions stay. False: predictions are those of the bare weights.
+    cfg.MODEL.NIGHTLAB.CALIBRATE = False
     # Also return P^I, as sem_seg_image_level (evaluation turns it on).
     cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
 
@@ -256,6 +260,8 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.TEST.PICTURES = 12
     # After training, the detector's score is checked against true gain on this many images of each kind.
     cfg.TEST.HARDNESS_IMAGES = 24
+    # After training, the calibration is fitted on this many held-out images, and kept in the checkpoints (0: on none).
+    cfg.TEST.CALIBRATION_IMAGES = 64
 
 
 def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:

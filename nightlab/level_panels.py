@@ -24,6 +24,8 @@ from nightlab.visualization import (
     to_tile_width,
 )
 
+SMALL_WIDTH = 480
+
 CROPS = 3
 # Regions of which a crop is shown, and the others.
 SHOWN, OTHER = (255, 214, 64), (150, 190, 255)
@@ -77,6 +79,31 @@ def level_panels(
     occurring = [k for k in range(num_classes) if any((each == k).any() for each in (label, before, after))]
     strips.append(legend([classes[k] for k in occurring], [colors[k] for k in occurring], strips[0].shape[1]))
     return _stacked(strips)
+
+
+def small_panels(
+    image: np.ndarray,
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    regions: Regions,
+    classes: Sequence[str],
+    colors: Colors,
+) -> np.ndarray:
+    """As `level_panels`, with the frame and the three maps alone, at a small width."""
+    width = image.shape[1]
+    image, label, before, after = to_tile_width(image, label, before, after, largest=SMALL_WIDTH)
+    boxes = regions.boxes * (image.shape[1] / width)
+    numbers = [f"{i}  {name}" for i, name in enumerate(regions.names, 1)]
+    tiles = {
+        f"image, {len(numbers)} regions": draw_boxes(image, boxes, numbers, [SHOWN] * len(numbers)),
+        "ground truth": colorize(label, colors),
+        "image level": colorize(before, colors),
+        "merged": colorize(after, colors),
+    }
+    grid = titled_grid(tiles, 2)
+    occurring = [k for k in range(len(classes)) if any((each == k).any() for each in (label, before, after))]
+    return np.vstack([grid, legend([classes[k] for k in occurring], [colors[k] for k in occurring], grid.shape[1])])
 
 
 def most_changed(

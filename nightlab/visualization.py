@@ -162,10 +162,10 @@ def _changes(
     return counted & second & ~first, counted & first & ~second
 
 
-def to_tile_width(image: np.ndarray, *labels: np.ndarray) -> list[np.ndarray]:
+def to_tile_width(image: np.ndarray, *labels: np.ndarray, largest: int = TILE_WIDTHS[1]) -> list[np.ndarray]:
     """An image and its label maps at a width within `TILE_WIDTHS`; small ones grow by a whole factor, to stay crisp."""
     height, width = image.shape[:2]
-    smallest, largest = TILE_WIDTHS
+    smallest = TILE_WIDTHS[0]
     factor = float(-(-smallest // width)) if width < smallest else min(largest / width, 1.0)
     if factor == 1:
         return [image, *labels]

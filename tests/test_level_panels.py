@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nightlab.level_panels import CROPS, Regions, level_panels, most_changed
+from nightlab.level_panels import CROPS, SMALL_WIDTH, Regions, level_panels, most_changed, small_panels
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 CLASSES = ("road", "sky", "pole")
@@ -59,6 +59,14 @@ def test_maps_of_both_levels_are_there():
     # Ground truth and image level whole, half of the merged map, and swatches of the legend.
     assert 2.5 * 40 * 480 <= painted[0] < 2.6 * 40 * 480 and painted[1] == 0
     assert 0.5 * 40 * 480 <= painted[2] < 0.6 * 40 * 480
+
+
+@pytest.mark.parametrize("width", [60, 480, 2000])
+def test_small_panels_are_small(width):
+    image, label, before = scene(40, width)
+    picture = small_panels(image, label, before, before + 1, Regions(BOXES, ["0.5"] * 4), CLASSES, (RED, GREEN, BLUE))
+    assert 2 * SMALL_WIDTH <= picture.shape[1] < 2 * SMALL_WIDTH + 50
+    assert all((picture == color).all(-1).any() for color in (RED, GREEN))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (45, 45), (97, 211), (64, 1200)])

@@ -15,6 +15,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 
 from nightlab.errors import InputError
 from nightlab.files import written_aside
+from nightlab.modeling.calibration import BUFFER_OF, reset
 from nightlab.modeling.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
@@ -152,6 +153,11 @@ class NightLabCheckpointer(DetectionCheckpointer):
         if self._accept_image_level and not any(key.startswith("region_level.") for key in checkpoint["model"]):
             checkpoint["model"] = {**self.model.state_dict(), **checkpoint["model"]}
         incompatible = super()._load_model(checkpoint)
+        # Checkpoints from before there was a calibration are complete without one.
+        for part, name in BUFFER_OF.items():
+            if name in incompatible.missing_keys:
+                reset(self.model, part)
+                incompatible.missing_keys.remove(name)
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]
             raise InputError(

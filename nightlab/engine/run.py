@@ -1,4 +1,4 @@
-"""A whole run: train, then evaluate the best and the last checkpoint on DATASETS.TEST, or evaluate only."""
+"""A whole run: train, calibrate, then evaluate the best and the last checkpoint on DATASETS.TEST; or evaluate only."""
 
 import json
 import logging
@@ -20,6 +20,7 @@ from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.data.workers import explained_death
+from nightlab.engine.calibrate import fit_run
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
 from nightlab.engine.stages import BEST, LAST, train_stages
@@ -78,8 +79,10 @@ def run(args: Namespace) -> dict[str, Any]:
         return evaluate_only(cfg)
     record_environment(cfg.OUTPUT_DIR, cfg.MODEL.DEVICE)
     model = train_stages(cfg, args.stage, resume=args.resume)
-    # After light adaptation alone there is no segmentation to evaluate yet.
-    results = {} if args.stage == "light" else evaluate_run(cfg, model)
+    results = {}
+    if args.stage != "light":  # after it alone there is no segmentation to evaluate yet
+        fit_run(cfg, unwrap(model), {kind: Path(cfg.OUTPUT_DIR, file) for kind, file in CHECKPOINTS.items()})
+        results = evaluate_run(cfg, model)
     if comm.is_main_process():
         show_run(cfg, unwrap(model), with_predictions=args.stage != "light")
     return results
@@ -132,6 +135,7 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
     extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
     if unwrap(model).region_level is not None:
         extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS
+    extra["calibrated"] = cfg.MODEL.NIGHTLAB.CALIBRATE
     extra["scales"] = list(cfg.TEST.AUG.SCALES) if cfg.TEST.AUG.ENABLED else [1.0]
     results = {}
     for name in cfg.DATASETS.TEST:

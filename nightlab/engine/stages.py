@@ -22,7 +22,8 @@ from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_wh
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some
 from nightlab.light_kinds import TRAINED
-from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling import calibration
+from nightlab.modeling.nightlab import STAGE_PARTS, NightLab
 from nightlab.modeling.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ def train_stage(cfg: CfgNode, *, start: str | None, hard: Sequence[bool] | None,
             assert model.region_level is not None
             model.region_level.start_from(model.image_level, model.hard_class_mask)
     trainer.resume_or_load(resume)
+    calibration.reset(model, STAGE_PARTS[cfg.MODEL.NIGHTLAB.STAGE])
     if cfg.MODEL.NIGHTLAB.STAGE == "hdm":
         trainer.measure_gains()
     trainer.train()

@@ -28,6 +28,7 @@ from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.faults import BadFiles, BadSteps
 from nightlab.engine.gains import GAINS, gains_of
+from nightlab.engine.in_tensorboard import put_gains, put_levels
 from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.engine.step import GuardedTrainer
@@ -128,6 +129,11 @@ class NightLabTrainer(DefaultTrainer):
         path = Path(self.cfg.OUTPUT_DIR, GAINS)
         self._mapper.measured = gains_of(unwrap(self.model), self._train_records, path, keep=self.start_iter > 0)
 
+    def before_train(self) -> None:
+        super().before_train()
+        if isinstance(self._mapper, FrameMapper) and self._mapper.measured and self.start_iter == 0:
+            put_gains(self._mapper.measured)
+
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
         """Figures on the held-out images. In the image stage, the classes found hard go into the model, and so into its
         checkpoints; the region stage is judged on the hard regions of the ground truth."""
@@ -137,6 +143,8 @@ class NightLabTrainer(DefaultTrainer):
         evaluator = NightLabEvaluator("val", source.classes, model.hard_class_mask.tolist())
         results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
         figures = comm.all_gather(results)[0]["sem_seg"]
+        if model.region_level is not None and self.stage in ("region", "rdn", "hdm") and comm.is_main_process():
+            put_levels(model, self._val_records)
         if self.stage == "image":
             iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
             model.hard_class_mask.copy_(torch.from_numpy(is_hard(iou, self.cfg.MODEL.NIGHTLAB.HARD_IOU)))

@@ -1,4 +1,4 @@
-"""detectron2's SemSegEvaluator for NightLab: both levels, hard and easy classes, counts only."""
+"""detectron2's SemSegEvaluator for NightLab: both levels, hard and easy classes, calibration; counts only."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from tabulate import tabulate
 
+from nightlab.evaluation.calibration import BINS, as_json, bin_counts, expected_error
 from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
 
 LEVELS = ("sem_seg", "sem_seg_image_level")
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 
 class NightLabEvaluator(SemSegEvaluator):
-    """Accumulates one confusion matrix per level, and per image 3 x K counts for intervals; never a prediction.
+    """Accumulates per level one confusion matrix and counts per bin of confidence, and per image 3 x K counts for
+    intervals; never a prediction. Levels are log-probabilities, whose largest is the confidence.
 
     The ground truth is the input's own `sem_seg`, which `TestMapper` reads, so that data loaders share the work and
     every source of scenes can be evaluated. Levels that the model does not return are left out of the result.
@@ -57,6 +59,7 @@ class NightLabEvaluator(SemSegEvaluator):
     def reset(self) -> None:
         shape = (self._num_classes, self._num_classes)
         self._confusion = {level: np.zeros(shape, np.int64) for level in LEVELS}
+        self._bins = {level: np.zeros((3, BINS)) for level in LEVELS}
         self._per_image: dict[str, dict[str, np.ndarray]] = {level: {} for level in LEVELS}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
@@ -65,33 +68,46 @@ class NightLabEvaluator(SemSegEvaluator):
             for level in LEVELS:
                 if level not in output:
                     continue
-                prediction = output[level].argmax(dim=0).cpu().numpy()
-                confusion = confusion_matrix(prediction, label, self._num_classes)
+                score, prediction = output[level].max(dim=0)
+                confusion = confusion_matrix(prediction.cpu().numpy(), label, self._num_classes)
                 self._confusion[level] += confusion
+                truth = given["sem_seg"].to(score.device, non_blocking=True)
+                counted = (truth >= 0) & (truth < self._num_classes)
+                # Log-probabilities that were merged exceed 0 by a rounding.
+                bins = bin_counts(score.exp().clamp(max=1), prediction == truth, counted)
+                self._bins[level] += bins.cpu().numpy()
                 self._per_image[level][given["image_id"]] = class_counts(confusion)
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """Figures in percent per level, as `summarize` gives them; None on all but the first process."""
-        parts = [(self._confusion, self._per_image)]
+        """Figures in percent per level, as `summarize` gives them, and the expected calibration error as `ECE`; None
+        on all but the first process."""
+        parts = [(self._confusion, self._per_image, self._bins)]
         if self._distributed:
             comm.synchronize()
             parts = comm.gather(parts[0])
             if not comm.is_main_process():
                 return None
         results: OrderedDict[str, dict[str, float]] = OrderedDict()
-        confusions, per_image = {}, {}
+        confusions, per_image, bins = {}, {}, {}
         for level in LEVELS:
-            images = {key: counts for _, part in parts for key, counts in part[level].items()}
+            images = {key: counts for _, part, _ in parts for key, counts in part[level].items()}
             if images:
-                confusions[level] = np.sum([confusion[level] for confusion, _ in parts], axis=0)
+                confusions[level] = np.sum([confusion[level] for confusion, _, _ in parts], axis=0)
+                bins[level] = np.sum([part[level] for _, _, part in parts], axis=0)
                 per_image[level] = images
                 results[level] = summarize(confusions[level], self._class_names, self._hard)
+                results[level]["ECE"] = 100 * expected_error(bins[level])
         if self._output:
-            self._write(self._output, results, confusions, per_image)
+            self._write(self._output, results, confusions, per_image, bins)
         return results
 
     def _write(
-        self, output: Path, results: dict[str, Any], confusions: dict[str, Any], per_image: dict[str, Any]
+        self,
+        output: Path,
+        results: dict[str, Any],
+        confusions: dict[str, Any],
+        per_image: dict[str, Any],
+        bins: dict[str, Any],
     ) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {}
@@ -108,6 +124,7 @@ class NightLabEvaluator(SemSegEvaluator):
             "images": len(arrays.get("image_ids", ())),
             "results": {level: _without_nan(values) for level, values in results.items()},
             "confusion_matrix": {level: matrix.tolist() for level, matrix in confusions.items()},
+            "calibration": {level: as_json(counts) for level, counts in bins.items()},
             "per_image": counts_file.name,
         }
         output.write_text(json.dumps(document, indent=1) + "\n")
@@ -120,7 +137,7 @@ def results_table(results: dict[str, dict[str, float]], classes: Sequence[str], 
         [f"{name} *" if is_hard else name] + [_percent(results[level][f"IoU-{name}"]) for level in levels]
         for name, is_hard in zip(classes, hard, strict=True)
     ]
-    for figure in ("mIoU", "mIoU-hard", "mIoU-easy", "pACC"):
+    for figure in ("mIoU", "mIoU-hard", "mIoU-easy", "pACC", "ECE"):
         rows.append([figure] + [_percent(results[level][figure]) for level in levels])
     headers = ["class (* hard)"] + [
         level.replace("sem_seg_image_level", "image level").replace("sem_seg", "IoU") for level in levels

@@ -17,6 +17,7 @@ from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import area_under_roc
 from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json
+from nightlab.modeling.calibration import fit_platt, log_odds
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.nightlab import Found, NightLab
 from nightlab.modeling.sources import Candidates
@@ -28,7 +29,8 @@ def write_hardness(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
     """Check at most TEST.HARDNESS_IMAGES images of each kind and write `hardness.json` into the run's folder.
 
     The kinds: `fitted`, training images of both levels; `learned`, held-out images that HDM learned gain on;
-    `unfitted`, held-out images that nothing was fitted to. Empty for a model without a detector. For one process.
+    `unfitted`, held-out images that nothing was fitted to. Those also have `calibrated`, the probability of gain that
+    the score stands for (see `cross_calibrated`). Empty for a model without a detector. For one process.
     """
     if model.detector is None or model.region_level is None or not cfg.TEST.HARDNESS_IMAGES:
         return {}
@@ -41,6 +43,9 @@ def write_hardness(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
         chosen = [records[i] for i in spread(len(records), cfg.TEST.HARDNESS_IMAGES)]
         if chosen:
             checks[kind] = check_hardness(model, chosen)
+    if "unfitted" in checks:
+        probabilities = cross_calibrated(checks["unfitted"])
+        checks["unfitted"]["calibrated"] = [round(p, 5) for p in probabilities]
     write_json(Path(cfg.OUTPUT_DIR, FILE), checks)
     return checks
 
@@ -56,17 +61,20 @@ def scored_gains(
 
 @torch.no_grad()
 def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Score and gain of the detector's best regions (at most MAX_REGIONS an image, whatever SCORE_THRESH), with AUC."""
+    """Uncalibrated score and gain of the detector's best regions (at most MAX_REGIONS an image, whatever SCORE_THRESH)
+    and the number of the image that each is of, with AUC."""
     scores: list[float] = []
     gains: list[float] = []
     number: list[int] = []
-    for record in records:
+    image_of: list[int] = []
+    for place, record in enumerate(records):
         given = TestMapper()(record)
         image = model.image_pass(given["image"].to(model.device).float())
-        found = model.choose(model.detected(image), score_thresh=0.0)
+        found = model.choose(model.detected(image, raw=True), score_thresh=0.0)
         known = scored_gains(model, image, given["sem_seg"], found)
         scores += known[0]
         gains += known[1]
+        image_of += [place] * len(known[0])
         number.append(len(found.boxes))
     positive = np.array(gains) > 0
     return {
@@ -76,4 +84,24 @@ def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[s
         "share_with_gain": float(positive.mean()) if len(positive) else None,
         "scores": [round(score, 5) for score in scores],
         "gains": [round(gain, 5) for gain in gains],
+        "image_of": image_of,
     }
+
+
+def cross_calibrated(check: dict[str, Any]) -> list[float]:
+    """Probability of gain of each region of a check: of each image by Platt's line, fitted on the other images.
+
+    What the checkpoint carries is one line, fitted on all; shown on the same regions it would flatter itself. None at
+    all for a single image.
+    """
+    scores, positive = torch.tensor(check["scores"]), torch.tensor(check["gains"]) > 0
+    image_of = torch.tensor(check["image_of"])
+    images = image_of.unique()
+    if len(images) < 2:
+        return []
+    calibrated = log_odds(scores)
+    for image in images:
+        mine = image_of == image
+        slope, offset = fit_platt(scores[~mine], positive[~mine])
+        calibrated[mine] = slope * calibrated[mine] + offset
+    return calibrated.sigmoid().tolist()

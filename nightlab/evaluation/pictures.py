@@ -19,7 +19,7 @@ from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
 from nightlab.files import written_aside
-from nightlab.level_panels import Regions, level_panels, region_names
+from nightlab.level_panels import Regions, level_panels, region_names, small_panels
 from nightlab.visualization import scene_panels
 
 IMAGE_LEVEL = "sem_seg_image_level"
@@ -123,8 +123,9 @@ def extremes(gains: np.ndarray, number: int) -> list[int]:
     return [*range(largest), *range(len(gains) - lowest, len(gains))]
 
 
-def draw_record(model: nn.Module, record: dict[str, Any]) -> np.ndarray:
-    """The panels `[h, w, 3]` (uint8, RGB) of one labelled record, as the model sees it at test."""
+def draw_record(model: nn.Module, record: dict[str, Any], *, small: bool = False) -> np.ndarray:
+    """The panels `[h, w, 3]` (uint8, RGB) of one labelled record, as the model sees it at test; `small`: of both levels
+    no more than their maps."""
     given = TestMapper()(record)
     was_training = model.training
     model.eval()
@@ -140,7 +141,8 @@ def draw_record(model: nn.Module, record: dict[str, Any]) -> np.ndarray:
         return scene_panels(image, label, prediction, source.classes, source.colors)
     regions = named_regions(output["regions"], source.classes)
     before = _class_map(output[IMAGE_LEVEL])
-    return level_panels(image, label, before, prediction, regions, source.classes, source.colors)
+    draw = small_panels if small else level_panels
+    return draw(image, label, before, prediction, regions, source.classes, source.colors)
 
 
 def named_regions(found: Any, classes: Any) -> Regions:

@@ -68,7 +68,9 @@ class DualLevelGraph(nn.Module):
         assert model.detector is not None and model.rule is not None
         proposed = self.proposed(model.detector, image)
         rule = model.rule if model.labels.boxes == "component" else model.rule.for_regions()
-        in_frame = proposed._replace(boxes=proposed.boxes / image.seen_per_frame, scores=proposed.scores.sigmoid())
+        in_frame = proposed._replace(
+            boxes=proposed.boxes / image.seen_per_frame, scores=model.region_scores(proposed.scores)
+        )
         regions = fixed.regions(rule, in_frame, image.size)
         regions = regions._replace(real=regions.real & (regions.scores >= model.score_thresh))
         return fixed.best(regions, model.max_regions, model.nms_thresh)

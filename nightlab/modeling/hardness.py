@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.modeling.backbone import TimmBackbone
+from nightlab.modeling.calibration import UNCALIBRATED
 from nightlab.modeling.layers import conv_norm_relu, groups_of_eight, resize_to
 from nightlab.modeling.regions import best_iou
 
@@ -186,6 +187,8 @@ class HardnessNeck(nn.Module):
 class HardnessDetector(nn.Module):
     """Seen images to at most `POST_NMS_TOPK` scored boxes in their pixels, from shared or from own features."""
 
+    platt: Tensor
+
     @configurable
     def __init__(self, *, backbone: nn.Module | None, neck: HardnessNeck, rpn: RegionRPN):
         """`backbone`: the detector's own, on the image itself (the paper's); None reads the image level's features."""
@@ -193,6 +196,8 @@ class HardnessDetector(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.rpn = rpn
+        # Slope and offset that make a score's log-odds those of gain: fitted on held-out data, part of the checkpoint.
+        self.register_buffer("platt", torch.tensor(UNCALIBRATED["detector.platt"]))
 
     @classmethod
     def from_config(cls, cfg: CfgNode, image_shapes: dict[str, ShapeSpec]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.errors import InputError
-from nightlab.modeling import labelling
+from nightlab.modeling import calibration, labelling
 from nightlab.modeling import merge as merging
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass
@@ -51,6 +51,8 @@ class NightLab(nn.Module):
     """`P^I = Phi_seg^I(I)` and, with a region level, the merge of P^I with Phi_seg^R on the regions found hard."""
 
     hard_class_mask: Tensor
+    image_temperature: Tensor
+    region_temperature: Tensor
 
     @configurable
     def __init__(
@@ -72,6 +74,7 @@ class NightLab(nn.Module):
         min_area: int = 20,
         merge_distance: int = 4,
         return_image_level: bool = False,
+        calibrate: bool = False,
         labels: LabelRule | None = None,
     ):
         """
@@ -89,6 +92,10 @@ class NightLab(nn.Module):
             max_regions, nms_thresh, score_thresh: which regions are kept (see `choose`).
             min_area, merge_distance: what a hard region in a label map is (see `hard_regions`).
             return_image_level: also return P^I beside the merged prediction.
+            calibrate: bring the calibration that the checkpoint carries to bear (see `modeling/calibration.py`): both
+                levels' logits are divided by their temperature before anything is merged, and the detector's scores
+                become probabilities of gain. A level's own arg-max and the ranking of regions stay; what is merged may
+                change, for it mixes both posteriors.
             labels: how the detector's labels are made.
         """
         super().__init__()
@@ -105,9 +112,13 @@ class NightLab(nn.Module):
         self.min_area = min_area
         self.merge_distance = merge_distance
         self.return_image_level = return_image_level
+        self.calibrate = calibrate
         self.labels = labels or LabelRule()
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))
+        # Fitted on held-out data after training, part of the checkpoint too; the detector has its own.
+        for name in ("image_temperature", "region_temperature"):
+            self.register_buffer(name, torch.tensor(calibration.UNCALIBRATED[name]))
         self.stage = stage
         trained = getattr(self, STAGE_PARTS[stage])
         if trained is None:
@@ -157,6 +168,7 @@ class NightLab(nn.Module):
             "min_area": region.MIN_AREA,
             "merge_distance": region.MERGE_DISTANCE,
             "return_image_level": nightlab.RETURN_IMAGE_LEVEL,
+            "calibrate": nightlab.CALIBRATE,
             "labels": LabelRule(
                 boxes=hardness.BOXES,
                 boxes_from=hardness.BOXES_FROM,
@@ -261,7 +273,11 @@ class NightLab(nn.Module):
         seen = self._fit(frame[None])
         size = (seen.shape[-2], seen.shape[-1])
         output = self.image_level(seen)
-        return ImagePass(frame, size, output, self.image_level.at_image_size(output.logits, size))
+        logits = self._tempered(output.logits, self.image_temperature)
+        return ImagePass(frame, size, output, self.image_level.at_image_size(logits, size))
+
+    def _tempered(self, logits: Tensor, temperature: Tensor) -> Tensor:
+        return logits.float() / temperature if self.calibrate else logits
 
     def candidates(self, image: ImagePass, given: dict[str, Any]) -> Candidates:
         """Scored regions of a frame from the source in force, before any is left out; none where no class is hard."""
@@ -291,8 +307,9 @@ class NightLab(nn.Module):
             key=zlib.crc32(str(given.get("image_id", "")).encode()),
         )
 
-    def detected(self, image: ImagePass, detector: HardnessDetector | None = None) -> Candidates:
-        """The proposals of the detector, or of another one of its kind, as regions, scored by their probability."""
+    def detected(self, image: ImagePass, detector: HardnessDetector | None = None, *, raw: bool = False) -> Candidates:
+        """The proposals of the detector, or of another one of its kind, as regions, scored by the probability that it
+        gives them; `raw`: uncalibrated."""
         detector = detector or self.detector
         if detector is None:
             raise InputError(
@@ -305,7 +322,14 @@ class NightLab(nn.Module):
         rule = self.rule if self.labels.boxes == "component" else self.rule.for_regions()
         regions, source = rule.regions(boxes, image.size)
         classes = proposals.pred_classes[source] if proposals.has("pred_classes") else None
-        return Candidates(regions, proposals.objectness_logits.sigmoid()[source], classes)
+        return Candidates(regions, self.region_scores(proposals.objectness_logits, raw=raw)[source], classes)
+
+    def region_scores(self, logits: Tensor, *, raw: bool = False) -> Tensor:
+        """The scores `[N]`, in 0...1, of regions that the detector gives these logits."""
+        assert self.detector is not None
+        if self.calibrate and not raw:
+            logits = self.detector.platt[0] * logits + self.detector.platt[1]
+        return logits.sigmoid()
 
     def gain_oracle(self, image: ImagePass, view: View) -> Candidates:
         """Regions by their true gain: those of ground truth in several contexts, the detector's and random ones."""
@@ -349,7 +373,7 @@ class NightLab(nn.Module):
         """The region level's logits over whole crops: at the head's own size, or the crop's where that was padded."""
         assert self.region_level is not None
         segmentor = self.region_level.segmentor
-        logits = self.region_level(crops).logits.float()
+        logits = self._tempered(self.region_level(crops).logits.float(), self.region_temperature)
         height, width = crops.shape[-2:]
         if height % segmentor.step or width % segmentor.step:
             logits = segmentor.at_image_size(logits, (height, width))
@@ -370,7 +394,8 @@ class NightLab(nn.Module):
         """P^I `[K, *size]` of one frame `[3, H, W]`, seen at `scale` times the test size, mirrored where `flip`."""
         seen = self._fit(image[None], scale)
         seen = seen.flip(-1) if flip else seen
-        logits = self.image_level.at_image_size(self.image_level(seen).logits, (seen.shape[-2], seen.shape[-1]))
+        logits = self._tempered(self.image_level(seen).logits, self.image_temperature)
+        logits = self.image_level.at_image_size(logits, (seen.shape[-2], seen.shape[-1]))
         logits = logits.flip(-1) if flip else logits
         return resize_to(logits, size)[0].log_softmax(dim=0)
 

@@ -72,12 +72,15 @@ class RegionLevel(nn.Module):
 
     def losses(self, output: SegmentorOutput, target: Tensor) -> dict[str, Tensor]:
         """Cross entropy against class maps `[R, h, w]`; classes that are not used count as *other*."""
+        return self.segmentor.losses(output, self.targets(target))
+
+    def targets(self, target: Tensor) -> Tensor:
+        """Class ids in terms of its outputs: classes that are not used are *other*, what is no class is ignored."""
         lookup = torch.arange(self.num_classes, device=target.device)
         lookup = torch.where(self.used, lookup, self.num_classes)
         valid = (target >= 0) & (target < self.num_classes)
         ignored = self.segmentor.ignore_label
-        target = torch.where(valid, lookup[target.clamp(0, self.num_classes - 1)], ignored)
-        return self.segmentor.losses(output, target)
+        return torch.where(valid, lookup[target.clamp(0, self.num_classes - 1).long()], ignored)
 
     def _mask(self, logits: Tensor) -> Tensor:
         outputs = torch.cat([self.used, ~self.used.all()[None]])

@@ -3,6 +3,7 @@
 from html import escape
 from typing import Any
 
+from nightlab.report.reliability import Curve, Point, diagram, expected_error
 from nightlab.report.run_files import RunFiles, number
 from nightlab.report.text import soft, table
 
@@ -33,6 +34,8 @@ def hardness(run: RunFiles) -> str:
         columns = ["regions by score", "mean score", "that gain, %", "mean gain, points"]
         parts.append(soft(f"By the score, on images {KINDS[kind]}:"))
         parts.append(table(columns, fifths))
+    if "calibrated" in first:
+        parts.append(_diagram(first))
     return "".join(parts)
 
 
@@ -48,13 +51,48 @@ def _row(name: str, check: dict[str, Any]) -> list[str]:
     ]
 
 
-def reliability(check: dict[str, Any]) -> list[list[str]]:
-    """Rows of fifths of the regions by their score, the highest first; none for fewer than three regions a fifth."""
-    scores, gains = ([number(v) for v in check.get(key, [])] for key in ("scores", "gains"))
-    pairs = [(s, g) for s, g in zip(scores, gains, strict=False) if s is not None and g is not None]
+def _diagram(check: dict[str, Any]) -> str:
+    """The score, and the probability that calibration makes of it, against the regions that gain, by fifths."""
+    curves = []
+    for name, key in (("score", "scores"), ("calibrated", "calibrated")):
+        points = _points(check, key)
+        curves.append(Curve(f"{name}, ECE {expected_error(points):.1f} %", points))
+    drawn = diagram("Fifths of the regions", curves, across="score", up="share that gains")
+    said = (
+        "The score against the share of regions that gain. Calibrated: the regions of each image by a line through the "
+        "log-odds that was fitted on the other images; the order of regions within an image stays. The checkpoint's "
+        "own line is fitted on images of this kind, and counts where MODEL.NIGHTLAB.CALIBRATE is True."
+    )
+    return soft(said) + drawn if drawn else ""
+
+
+def _points(check: dict[str, Any], key: str) -> list[Point]:
+    """A point for each fifth by the values of `key`, the lowest first; none for fewer than three regions a fifth."""
+    pairs = _pairs(check, key)
     if len(pairs) < 3 * FIFTHS:
         return []
-    pairs.sort(key=lambda pair: -pair[0])
+    parts = [pairs[len(pairs) * i // FIFTHS : len(pairs) * (i + 1) // FIFTHS] for i in reversed(range(FIFTHS))]
+    return [
+        Point(sum(p for p, _ in part) / len(part), sum(g > 0 for _, g in part) / len(part), len(part) / len(pairs))
+        for part in parts
+    ]
+
+
+def _pairs(check: dict[str, Any], key: str) -> list[tuple[float, float]]:
+    """Values of `key` and gains of all regions, the highest first; none where the file has no list of either."""
+    lists = [check.get(name) for name in (key, "gains")]
+    if not all(isinstance(values, list) for values in lists):
+        return []
+    values, gains = ([number(v) for v in values or []] for values in lists)
+    pairs = [(v, g) for v, g in zip(values, gains, strict=False) if v is not None and g is not None]
+    return sorted(pairs, key=lambda pair: -pair[0])
+
+
+def reliability(check: dict[str, Any]) -> list[list[str]]:
+    """Rows of fifths of the regions by their score, the highest first; none for fewer than three regions a fifth."""
+    pairs = _pairs(check, "scores")
+    if len(pairs) < 3 * FIFTHS:
+        return []
     rows = []
     for i in range(FIFTHS):
         part = pairs[len(pairs) * i // FIFTHS : len(pairs) * (i + 1) // FIFTHS]

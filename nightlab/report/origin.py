@@ -35,6 +35,12 @@ DUAL_FACTS = {
     "rule of merging": "MODEL.NIGHTLAB.MERGE",
 }
 
+SOURCES = (
+    "Every figure of this page is in files of the run's folder, or follows from them: evaluation/ (confusion matrices, "
+    "counts of each image and of each bin of confidence), metrics.json of each stage, calibration.json, hardness.json, "
+    "pictures/. The first command makes the page from them, the second one evaluates again."
+)
+
 
 def origin(run: RunFiles) -> str:
     """The section, from what is recorded."""
@@ -52,7 +58,7 @@ def origin(run: RunFiles) -> str:
     commands = escape("\n".join(_commands(run)))
     parts = ["<h2>How it was made</h2>"]
     parts.append(f'<table class="facts">{rows}</table>' if rows else soft("Nothing about it was recorded."))
-    parts.append(f"<h3>Make this page again, and its figures</h3><pre>{commands}</pre>")
+    parts.append(f"<h3>Make this page again, and its figures</h3>{soft(SOURCES)}<pre>{commands}</pre>")
     if run.config_text:
         parts.append(fold("The whole configuration", f"<pre>{escape(run.config_text)}</pre>"))
     return "".join(parts)

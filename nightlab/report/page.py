@@ -14,6 +14,7 @@ from nightlab.report.run_files import IMAGE_LEVEL, Evaluation, RunFiles
 from nightlab.report.style import CSS
 from nightlab.report.text import as_text, percent, signed, soft
 from nightlab.report.training import training
+from nightlab.report.trust import trust
 
 
 def write_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -42,6 +43,7 @@ def _page(run: RunFiles) -> str:
         _notes(run),
         training(run),
         by_data_set(run),
+        trust(run),
         hardness(run),
         picture_gallery(run),
         all_figures(run.evaluations),

@@ -32,8 +32,10 @@ def read_run(folder: str | Path) -> RunFiles:
     _read_stages(run)
     _read_evaluations(run)
     _read_pictures(run)
-    if (run.folder / "hardness.json").exists():
-        run.hardness = _read_json(run, run.folder / "hardness.json", "")
+    run.hardness, run.calibration = (
+        _read_json(run, run.folder / name, "") if (run.folder / name).exists() else {}
+        for name in ("hardness.json", "calibration.json")
+    )
     environment = _read_json(run, run.folder / "environment.json", "versions and device were not recorded")
     run.environment = {str(key): str(value) for key, value in environment.items()}
     return run

@@ -15,7 +15,7 @@ from nightlab.report.levels import comparison
 from nightlab.report.run_files import LEVELS, Evaluation, Picture, RunFiles
 from nightlab.report.text import fold, percent, signed, soft, table
 
-FIGURES = ("mIoU", "mIoU-hard", "mIoU-easy", "mACC", "fwIoU", "pACC")
+FIGURES = ("mIoU", "mIoU-hard", "mIoU-easy", "mACC", "fwIoU", "pACC", "ECE")
 PICTURE_WIDTH = 1280
 JPEG_QUALITY = 88
 CLICK = "Click to enlarge, click again to go back."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nightlab.light_kinds import TRAINED
+from nightlab.report.reliability import Point
 
 LEVELS = {"sem_seg": "merged", "sem_seg_image_level": "image level"}
 IMAGE_LEVEL = "sem_seg_image_level"
@@ -67,6 +68,18 @@ class Evaluation:
         rows = matrix.get(level) if isinstance(matrix, dict) else None
         return rows if _is_square(rows, len(self.classes)) else None
 
+    def reliability(self, level: str = "sem_seg") -> list[Point]:
+        """Confidence against what is right, a point for each bin that has pixels; none where the file has no bins."""
+        calibration = self.document.get("calibration")
+        bins = calibration.get(level) if isinstance(calibration, dict) else None
+        rows = [bins.get(key) for key in ("confidence_sum", "right", "pixels")] if isinstance(bins, dict) else []
+        if not rows or not all(isinstance(row, list) for row in rows):
+            return []
+        columns = [[number(value) for value in column] for column in zip(*rows, strict=False)]
+        known = [(c, r, n) for c, r, n in columns if c is not None and r is not None and n]
+        total = sum(n for _, _, n in known)
+        return [Point(c / n, r / n, n / total) for c, r, n in known]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -112,6 +125,7 @@ class RunFiles:
         stages: those that were trained, in order; the image level alone for a run without stages.
         evaluations: in the order of DATASETS.TEST, and for each data set best, last, others.
         pictures: by data set. `by_gain` names the data sets whose pictures are the largest gains and losses.
+        calibration: calibration.json, what was fitted by kind of checkpoint; empty where there is none.
         hardness: hardness.json, what the detector knows of gain; empty where there is none.
         light: pictures of what light adaptation does, by data set.
         notes: what is missing or could not be read, a sentence each.
@@ -125,6 +139,7 @@ class RunFiles:
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     by_gain: set[str] = field(default_factory=set)
     light: dict[str, list[Picture]] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     hardness: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -26,6 +26,7 @@ pre { background: var(--card); padding: .7rem .9rem; border-radius: 6px; white-s
 .notes ul { margin: .2rem 0; padding-left: 1.2rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.2rem; }
 figure { margin: 0; }
+figure.square { max-width: 26rem; }
 figcaption { margin-bottom: .3rem; font-size: .9rem; }
 figcaption b { display: block; }
 .key { margin-right: .9rem; color: var(--soft); white-space: nowrap; }

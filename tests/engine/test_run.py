@@ -56,6 +56,8 @@ def test_train_resume_and_evaluate(config, tmp_path):
     assert evaluation["results"]["sem_seg"]["mIoU"] == pytest.approx(
         results["last"]["tiny_test"]["sem_seg"]["mIoU"], abs=1e-3
     )
+    fitted = json.loads((out / "calibration.json").read_text())["last"]["image_level"]
+    assert weights(out / "model_final.pth")["image_temperature"].item() == pytest.approx(fitted["temperature"])
     assert (out / "report.html").is_file() and list((out / "pictures").rglob("*.png"))
     log = (out / "log.txt").read_text()
     assert "class (* hard)" in log and "mIoU" in log, "the figures are printed as a table"

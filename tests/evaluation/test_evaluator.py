@@ -156,6 +156,25 @@ def test_the_file(tmp_path: Path) -> None:
     ]
 
 
+def test_calibration_is_counted_per_level(tmp_path: Path) -> None:
+    # Four pixels: sure (0.8) and right twice, sure and wrong once, ignored once. Of the image level all are certain.
+    given = {"image_id": "a", "sem_seg": torch.tensor([[0, 0], [1, 255]])}
+    sure = torch.tensor([0.8, 0.1, 0.06, 0.04]).log().view(4, 1, 1).expand(4, 2, 2)
+    certain = torch.tensor([1.0, 0, 0, 0]).log().view(4, 1, 1).expand(4, 2, 2)
+    ours = evaluator(output=tmp_path / "best.json")
+    for _ in range(2):
+        ours.process([given], [{"sem_seg": sure, "sem_seg_image_level": certain}])
+    results = ours.evaluate()
+    assert results is not None
+    assert results["sem_seg"]["ECE"] == pytest.approx(100 * abs(0.8 - 2 / 3))
+    assert results["sem_seg_image_level"]["ECE"] == pytest.approx(100 / 3)
+    written = json.loads((tmp_path / "best.json").read_text())
+    assert written["results"]["sem_seg"]["ECE"] == pytest.approx(13.3333)
+    bins = written["calibration"]["sem_seg"]
+    assert bins["pixels"][12] == 6 and bins["right"][12] == 4 and bins["confidence_sum"][12] == pytest.approx(4.8)
+    assert sum(bins["pixels"]) == 6 and written["calibration"]["sem_seg_image_level"]["pixels"][14] == 6
+
+
 def test_nothing_seen_gives_no_figures() -> None:
     assert evaluator().evaluate() == {}
 
@@ -168,6 +187,6 @@ def test_the_table() -> None:
     assert results is not None
     lines = results_table(results, CLASSES, HARD).splitlines()
     rows = {line.rsplit(maxsplit=1)[0].strip(): line.rsplit(maxsplit=1)[1] for line in lines[2:]}
-    assert list(rows) == ["road", "car", "rider *", "train", "mIoU", "mIoU-hard", "mIoU-easy", "pACC"]
+    assert list(rows) == ["road", "car", "rider *", "train", "mIoU", "mIoU-hard", "mIoU-easy", "pACC", "ECE"]
     assert rows["train"] == "-"
     assert rows["mIoU"] == f"{results['sem_seg']['mIoU']:.2f}"

@@ -1,5 +1,7 @@
 """The whole of it under onnxruntime: one file for both levels, that says what the model says and what it is."""
 
+import copy
+
 import cv2
 import numpy as np
 import pytest
@@ -97,6 +99,25 @@ def test_packages_that_are_missing_are_named(predictor, images, tmp_path, monkey
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(InputError, match="needs onnxscript; pip install onnxscript"):
         export_onnx(predictor, tmp_path / "x.onnx", SIZE, images)
+
+
+@torch.no_grad()
+def test_the_graph_is_calibrated_as_the_model(predictor, images):
+    calibrated = copy.deepcopy(predictor)
+    model = calibrated.model
+    model.calibrate = True
+    model.image_temperature.fill_(2.0)
+    model.region_temperature.fill_(3.0)
+    model.detector.platt.copy_(torch.tensor([0.5, -1.0]))
+    frame, expected = images[0], calibrated(images[0])
+    labels, confidence, _, boxes, scores, _ = build_graph(model)(torch.from_numpy(frame))
+    assert (labels.numpy() == expected.labels).mean() > 0.999
+    assert (
+        np.abs(confidence.numpy() - expected.confidence).max()
+        < 0.01
+        < np.abs(predictor(frame).confidence - expected.confidence).max()
+    )
+    assert np.allclose(boxes, expected.boxes, atol=0.05) and np.allclose(scores, expected.scores, atol=1e-3)
 
 
 def test_which_graph_and_what_none_can_hold(predictor, monkeypatch):

@@ -11,6 +11,7 @@ from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import labelling
+from nightlab.modeling.calibration import UNCALIBRATED
 from nightlab.modeling.labelling import LabelRule
 from nightlab.modeling.nightlab import REGION_SOURCES
 
@@ -205,8 +206,51 @@ def test_one_checkpoint_is_complete(tmp_path):
     assert other.hard_class_mask.tolist() == [False, True, False, True, False]
 
 
-def test_multi_scale_testing_merges_once():
+def test_a_checkpoint_from_before_calibration_is_complete(tmp_path):
+    model = dual_level("MODEL.NIGHTLAB.CALIBRATE", "True")
+    state = {name: value for name, value in model.state_dict().items() if name not in UNCALIBRATED}
+    torch.save({"model": state}, tmp_path / "old.pth")
+    expected = predict(model, given())[0]
+    set_calibration(model)
+    NightLabCheckpointer(model).load(str(tmp_path / "old.pth"))
+    assert model.image_temperature == model.region_temperature == 1 and model.detector.platt.tolist() == [1, 0]
+    plain = predict(dual_level(), given())[0]
+    for output in (predict(model, given())[0], plain):
+        assert torch.equal(output["sem_seg"], expected["sem_seg"]), "temperatures of 1 change nothing"
+        assert torch.equal(output["regions"].scores, expected["regions"].scores)
+
+
+def set_calibration(model):
+    model.image_temperature.fill_(2.0)
+    model.region_temperature.fill_(3.0)
+    model.detector.platt.copy_(torch.tensor([0.5, -1.0]))
+
+
+def test_calibration_moves_confidence_and_no_ranking():
     model = dual_level()
+    set_calibration(model)
+    (plain,) = predict(model, given())
+    model.calibrate = True
+    (output,) = predict(model, given())
+    before, after = plain["sem_seg_image_level"], output["sem_seg_image_level"]
+    torch.testing.assert_close(after, (before / 2).log_softmax(dim=0), rtol=1e-3, atol=1e-4)
+    assert torch.equal(after.argmax(dim=0), before.argmax(dim=0))
+    assert torch.equal(output["regions"].pred_boxes.tensor, plain["regions"].pred_boxes.tensor)
+    odds = torch.logit(plain["regions"].scores.double())
+    torch.testing.assert_close(output["regions"].scores.double(), (0.5 * odds - 1).sigmoid(), rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        image = model.image_pass(given()["image"].float())
+        boxes = output["regions"].pred_boxes.tensor
+        tempered = model.region_logits([image.frame], [boxes])[0]
+        model.calibrate = False
+        torch.testing.assert_close(tempered, model.region_logits([image.frame], [boxes])[0] / 3)
+    torch.testing.assert_close(output["sem_seg"].exp().sum(0), torch.ones(45, 60), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("calibrate", ["False", "True"])
+def test_multi_scale_testing_merges_once(calibrate):
+    model = dual_level("MODEL.NIGHTLAB.CALIBRATE", calibrate)
+    set_calibration(model)
     plain = NightLabWithTTA(model, scales=[1.0], flip=False)
     # As probabilities: averaging cuts logarithms off at the smallest number.
     posteriors = [predict(m, given())[0]["sem_seg"].exp() for m in (plain, model)]

@@ -147,6 +147,11 @@ def test_what_the_detector_knows(run):
     assert html.index("held out from everything") < html.index("both levels were fitted")
     assert "<td>highest fifth</td><td>0.55</td><td>100</td><td>+2.00</td>" in html
     assert "<td>lowest fifth</td><td>0.05</td><td>0</td><td>-1.00</td>" in html
+    assert "Fifths of the regions" not in html, "an earlier version calibrated no scores"
+    check["calibrated"] = [0.05 if score < 0.3 else 0.95 for score in scores]
+    (run / "hardness.json").write_text(json.dumps({"unfitted": check}))
+    html = report(run)
+    assert "score, ECE 29.1 %" in html and "calibrated, ECE 4.0 %" in html
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"unfitted": 3}', '{"unfitted": {"auc": "x", "scores": [1]}}'])

@@ -1,0 +1,195 @@
+"""Fits a model's calibration on held-out images, never on test images, and puts it into checkpoints."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from nightlab.data.loader import share_held_out, split_records
+from nightlab.data.mapper import TestMapper
+from nightlab.engine.calibration_sample import Sample, sample_levels, share
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.errors import InputError
+from nightlab.evaluation.calibration import as_json, expected_error, sampled_counts
+from nightlab.evaluation.evaluator import NightLabEvaluator
+from nightlab.evaluation.hardness_check import check_hardness
+from nightlab.evaluation.pictures import spread
+from nightlab.files import write_json, written_aside
+from nightlab.modeling.calibration import (
+    LEAST_SLOPE,
+    UNCALIBRATED,
+    fit_platt,
+    fit_temperature,
+    negative_log_likelihood,
+    reset,
+)
+from nightlab.modeling.hardness import HardnessDetector
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.weights import read_state_dict
+
+logger = logging.getLogger(__name__)
+
+FILE = "calibration.json"
+
+
+def fit_run(cfg: CfgNode, model: NightLab, checkpoints: Mapping[str, Path]) -> dict[str, Any]:
+    """Fit the calibration of a finished run's checkpoints (by kind, best and last) and keep it in them.
+
+    Figures go to `calibration.json` in the run's folder. Without held-out images, or where those are test images, the
+    checkpoints stay without one, and the log says so. For all processes.
+    """
+    comm.synchronize()  # the first process may still be writing them
+    if not cfg.TEST.CALIBRATION_IMAGES:
+        return {}
+    try:
+        held_out_records(cfg)
+    except InputError as error:
+        logger.warning("no calibration is fitted: %s", error)
+        return {}
+    documents: dict[str, Any] = {}
+    fitted = None
+    for kind, path in checkpoints.items():
+        if not path.is_file():
+            continue
+        iteration = read_state_dict(path).get("iteration")
+        if documents and iteration == fitted is not None:  # the same weights as the one before
+            documents[kind] = next(iter(documents.values()))
+            if comm.is_main_process():
+                write_calibrated(model, path, path)
+        else:
+            logger.info("calibration of %s", path)
+            documents[kind], fitted = fit_file(cfg, model, path, path), iteration
+    if comm.is_main_process():
+        write_json(Path(cfg.OUTPUT_DIR, FILE), documents)
+    comm.synchronize()
+    return documents
+
+
+def held_out_records(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """At most TEST.CALIBRATION_IMAGES held-out images for the temperatures, and as many for the detector's score: of
+    those that HDM has learned gain on, its score would tell too well.
+
+    Raises:
+        InputError: nothing is held out, or the held-out images are test images.
+    """
+    shared = sorted({*(cfg.DATASETS.VAL or cfg.DATASETS.TRAIN)} & {*cfg.DATASETS.TEST})
+    if shared:
+        raise InputError(
+            f"DATASETS.VAL: {', '.join(shared)} is in DATASETS.TEST too; a calibration is never fitted on test images: "
+            "name another set in DATASETS.VAL"
+        )
+    held_out = split_records(cfg)[1]
+    if not held_out:
+        raise InputError(
+            "DATASETS.VAL: nothing is held out to fit a calibration on; name a data set there, or set "
+            "DATASETS.VAL_FRACTION"
+        )
+    check = share_held_out(cfg, held_out)[1] if cfg.MODEL.HARDNESS.LABELS == "hdm" else held_out
+    limit = cfg.TEST.CALIBRATION_IMAGES
+    first, second = ([records[i] for i in spread(len(records), limit)] for records in (held_out, check))
+    return first, second
+
+
+@torch.no_grad()
+def fit(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
+    """Fit the calibration of a model in place; what was fitted and, on its sample, ECE (percent) and NLL (nats) before
+    and after. The processes share the images.
+
+    Raises:
+        InputError: as `held_out_records`.
+    """
+    images, check = held_out_records(cfg)
+    reset(model)
+    model.eval()
+    model.source = cfg.MODEL.NIGHTLAB.REGIONS if model.region_level is not None else "none"
+    samples = sample_levels(model, images, cfg.SEED)
+    document: dict[str, Any] = {"images": len(images)}
+    for level, buffer in (("image_level", model.image_temperature), ("region_level", model.region_temperature)):
+        if level in samples:
+            temperature = fit_temperature(*samples[level])
+            buffer.fill_(temperature)
+            found = document[level] = {"temperature": temperature, **_figures(samples[level], temperature)}
+            logger.info("%s: temperature %.3f, NLL %.4f to %.4f", level, temperature, found["NLL"], found["NLL_after"])
+    if model.detector is not None and model.region_level is not None and model.region_level.used.any():
+        document["detector"] = {"images": len(check), **_fit_detector(model, model.detector, check)}
+    return document
+
+
+def _fit_detector(model: NightLab, detector: HardnessDetector, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Fit the line of a detector's score in place, to the gain that merging with temperatures has."""
+    calibrate, model.calibrate = model.calibrate, True
+    try:
+        checks = comm.all_gather(check_hardness(model, share(records)))
+    finally:
+        model.calibrate = calibrate
+    scores, gains = (torch.tensor([x for check in checks for x in check[key]]) for key in ("scores", "gains"))
+    slope, offset = fit_platt(scores, gains > 0)
+    if slope <= LEAST_SLOPE:
+        logger.warning("the detector's score does not tell which of %d held-out regions gain", len(scores))
+    detector.platt.copy_(torch.tensor([slope, offset]))
+    return {"regions": len(scores), "slope": slope, "offset": offset}
+
+
+@torch.no_grad()
+def with_and_without(cfg: CfgNode, model: NightLab) -> dict[str, dict[str, float]]:
+    """mIoU and ECE, in percent, of both levels on the held-out images, without and with the model's calibration."""
+    records = held_out_records(cfg)[0]
+    source, hard = records[0]["source"], model.hard_class_mask.tolist()
+    evaluators = {way: NightLabEvaluator("val", source.classes, hard, distributed=False) for way in (False, True)}
+    before = model.calibrate, model.return_image_level
+    model.return_image_level = True
+    try:
+        for record in records:
+            given = TestMapper()(record)
+            for model.calibrate, evaluator in evaluators.items():
+                evaluator.process([given], model([given]))
+    finally:
+        model.calibrate, model.return_image_level = before
+    found = {("calibrated" if way else "as it is"): evaluator.evaluate() for way, evaluator in evaluators.items()}
+    return {
+        f"{level}, {way}": {key: figures[key] for key in ("mIoU", "ECE")}
+        for way, results in found.items()
+        for level, figures in (results or {}).items()
+    }
+
+
+def _figures(sample: Sample, temperature: float) -> dict[str, Any]:
+    figures: dict[str, Any] = {"pixels": len(sample.target)}
+    for end, value in (("", 1.0), ("_after", temperature)):
+        bins = sampled_counts(*sample, value)
+        figures["ECE" + end] = 100 * expected_error(bins)
+        figures["NLL" + end] = negative_log_likelihood(*sample, value)
+        figures["bins" + end] = as_json(bins)
+    return figures
+
+
+def fit_file(cfg: CfgNode, model: NightLab, weights: Path, output: Path) -> dict[str, Any]:
+    """Load a checkpoint, fit its calibration, and write the checkpoint with it, all else as it was, to `output`."""
+    NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
+    document = fit(cfg, model)
+    if comm.is_main_process():
+        write_calibrated(model, weights, output)
+    comm.synchronize()
+    return document
+
+
+def write_calibrated(model: NightLab, weights: Path, output: Path) -> None:
+    """Write the checkpoint `weights` with the model's calibration in place of its own.
+
+    Raises:
+        InputError: `output` cannot be written.
+    """
+    if output.suffix != ".pth":
+        raise InputError(f"{output}: name a file that ends in .pth")
+    state = read_state_dict(weights)
+    held = state.get("model", state)
+    held |= {name: value.cpu() for name, value in model.state_dict().items() if name in UNCALIBRATED}
+    try:
+        with written_aside(output) as aside:
+            torch.save(state, aside)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror}); name another file") from None

@@ -1,0 +1,74 @@
+"""What a calibration is fitted on: a few labelled pixels of each held-out image, with what both levels say of them."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from detectron2.utils import comm
+from torch import Tensor
+
+from nightlab.data.mapper import TestMapper
+from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.layers import resize_to
+from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.regions import crop_labels
+
+# Of each image, for each level: enough for one number, and few enough to keep those of all images.
+PIXELS = 2000
+
+
+class Sample(NamedTuple):
+    """Labelled pixels: log-probabilities `[N, K]` and the classes that are true `[N]`, on the CPU."""
+
+    log_probabilities: Tensor
+    target: Tensor
+
+
+def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int) -> dict[str, Sample]:
+    """Of each image at most `PIXELS` labelled pixels of P^I and as many of P^R in the regions found, drawn by (seed,
+    image); in processes together. A level without any is left out."""
+    parts: dict[str, list[Sample]] = {"image_level": [], "region_level": []}
+    for record in share(records):
+        given = TestMapper()(record)
+        random = np.random.default_rng((seed, zlib.crc32(str(record["image_id"]).encode())))
+        image = model.image_pass(given["image"].to(model.device).float())
+        label = given["sem_seg"].to(model.device).long()
+        valid = (label >= 0) & (label < len(model.hard_class_mask))
+        parts["image_level"].append(_drawn(image.log_probabilities[None], label[None], valid[None], random))
+        if model.region_level is not None:
+            parts["region_level"] += _of_regions(model, image, given, random)
+    samples = {}
+    for level, mine in parts.items():
+        every = [sample for process in comm.all_gather(mine) for sample in process]
+        if sum(len(sample.target) for sample in every):
+            samples[level] = Sample(*(torch.cat(columns) for columns in zip(*every, strict=True)))
+    return samples
+
+
+def _of_regions(model: NightLab, image: ImagePass, given: dict[str, Any], random: np.random.Generator) -> list[Sample]:
+    """Pixels of the regions of one image, at half of the crop's size, with the region level's outputs as classes."""
+    assert model.region_level is not None and model.rule is not None
+    boxes = model.choose(model.candidates(image, given)).boxes
+    if len(boxes) == 0:
+        return []
+    height, width = model.rule.crop_size
+    grid = (max(height // 2, 1), max(width // 2, 1))
+    logits = resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
+    target = model.region_level.targets(crop_labels(given["sem_seg"].to(model.device), boxes, grid))
+    return [_drawn(logits, target, (target >= 0) & (target <= model.region_level.num_classes), random)]
+
+
+def _drawn(log_probabilities: Tensor, target: Tensor, valid: Tensor, random: np.random.Generator) -> Sample:
+    """At most `PIXELS` of the valid ones of maps `[R, K, h, w]` and `[R, h, w]`."""
+    places = valid.flatten().nonzero()[:, 0].cpu().numpy()
+    places = np.sort(random.choice(places, min(PIXELS, len(places)), replace=False))
+    chosen = torch.from_numpy(places).to(target.device)
+    region, place = chosen // target[0].numel(), chosen % target[0].numel()
+    return Sample(log_probabilities.flatten(2)[region, :, place].float().cpu(), target.flatten()[chosen].cpu())
+
+
+def share(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """The records of this process."""
+    return records[comm.get_rank() :: comm.get_world_size()]

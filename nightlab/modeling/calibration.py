@@ -1,0 +1,100 @@
+"""Makes probabilities mean what they say: a temperature for posteriors, Platt's line for scores. Pure torch.
+
+Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic Outputs for
+Support Vector Machines" (1999). Both are fitted on images that nothing else was fitted to; neither changes a ranking.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# The buffers of a model that hold its calibration, and what they hold without any.
+UNCALIBRATED: dict[str, float | tuple[float, float]] = {
+    "image_temperature": 1.0,
+    "region_temperature": 1.0,
+    "detector.platt": (1.0, 0.0),
+}
+# Of the part of a model, the buffer that a new training of it makes void.
+BUFFER_OF = dict(zip(("image_level", "region_level", "detector"), UNCALIBRATED, strict=True))
+# Where everything that is fitted is right, the best temperature is 0: these are the ends.
+TEMPERATURES = (0.05, 20.0)
+# Scores that tell the wrong way round would ask for a slope below zero, which turned the ranking round.
+LEAST_SLOPE = 0.05
+
+
+def reset(model: nn.Module, *parts: str) -> None:
+    """Take the calibration of the named parts (keys of `BUFFER_OF`) back, of all parts where none is named."""
+    buffers = dict(model.named_buffers())
+    for part, name in BUFFER_OF.items():
+        if name in buffers and (part in parts or not parts):
+            buffers[name].copy_(torch.tensor(UNCALIBRATED[name]))
+
+
+def negative_log_likelihood(log_probabilities: Tensor, target: Tensor, temperature: float = 1.0) -> float:
+    """Mean NLL in nats of classes `[N]` under log-probabilities `[N, K]`, divided by a temperature; NaN of none."""
+    return float(F.nll_loss((log_probabilities.double() / temperature).log_softmax(dim=1), target))
+
+
+def fit_temperature(log_probabilities: Tensor, target: Tensor) -> float:
+    """The temperature, within `TEMPERATURES`, by which log-probabilities `[N, K]` give classes `[N]` the least NLL.
+
+    1 where there is nothing to fit.
+    """
+    if len(target) == 0:
+        return 1.0
+    values = log_probabilities.double()
+
+    def loss(logarithm: Tensor) -> Tensor:
+        return F.cross_entropy(values / logarithm.exp(), target)
+
+    fitted = float(_minimum(torch.zeros(1), loss).exp())
+    return min(max(fitted, TEMPERATURES[0]), TEMPERATURES[1])
+
+
+def fit_platt(scores: Tensor, positive: Tensor) -> tuple[float, float]:
+    """Slope (at least `LEAST_SLOPE`) and offset of the line on the scores' log-odds that gives probabilities.
+
+    The targets are Platt's, a little inside of 0 and 1, so that scores which tell perfectly give a line too. (1, 0),
+    which changes nothing, without one of either kind.
+
+    Args:
+        scores: `[N]` in 0...1.
+        positive: bool `[N]`, what came true.
+    """
+    number, total = int(positive.sum()), len(positive)
+    if number in (0, total):
+        return 1.0, 0.0
+    odds = log_odds(scores)
+    target = torch.where(positive, (number + 1) / (number + 2), 1 / (total - number + 2)).double()
+
+    def loss(line: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(line[0] * odds + line[1], target)
+
+    slope, offset = _minimum(torch.tensor([1.0, 0.0]), loss).tolist()
+    if slope < LEAST_SLOPE:
+        slope = LEAST_SLOPE
+        offset = float(_minimum(torch.zeros(1), lambda x: loss(torch.cat([x.new_tensor([slope]), x]))))
+    return slope, offset
+
+
+def log_odds(scores: Tensor) -> Tensor:
+    """Of probabilities, as doubles; those of 0 and 1 are finite."""
+    return torch.logit(scores.double(), eps=1e-6)
+
+
+def _minimum(start: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Where a smooth function of a few numbers has its minimum, by L-BFGS."""
+    point = start.double().requires_grad_()
+    optimizer = torch.optim.LBFGS([point], max_iter=100, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(point)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return point.detach()

@@ -1,0 +1,145 @@
+"""Fitting a calibration: on which images, what it does to predictions and checkpoints, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from torch import nn
+
+from nightlab.data import catalog
+from nightlab.data.mapper import TestMapper
+from nightlab.engine.calibrate import fit, fit_file, fit_run, held_out_records, with_and_without
+from nightlab.engine.calibration_sample import PIXELS, sample_levels
+from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.errors import InputError
+from nightlab.modeling.calibration import UNCALIBRATED
+
+
+@pytest.fixture
+def cfg(nano_cfg, tiny_card, tmp_path):
+    nano_cfg.OUTPUT_DIR = str(tmp_path)
+    nano_cfg.DATASETS.TRAIN, nano_cfg.DATASETS.VAL = (f"{tiny_card}_train",), (f"{tiny_card}_val",)
+    nano_cfg.DATASETS.TEST = (f"{tiny_card}_test",)
+    nano_cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 3
+    return nano_cfg
+
+
+def add_regions(cfg):
+    cfg.MODEL.REGION.ENABLED, cfg.MODEL.REGION.CROP_SIZE = True, [32, 32]
+    cfg.MODEL.NIGHTLAB.REGIONS, cfg.MODEL.HARDNESS.LABELS = "grid", "rdn"
+    return cfg
+
+
+def lively(cfg):
+    """A model of strong opinions, which are wrong."""
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    levels = [model.image_level, *([model.region_level.segmentor] if model.region_level else [])]
+    for level in levels:
+        nn.init.normal_(level.decode_head.classifier.weight, std=3)
+    if model.region_level:
+        model.hard_class_mask[1] = model.region_level.used[1] = True
+    return model
+
+
+def test_overconfidence_is_found_and_predictions_stay(cfg):
+    model = lively(cfg)
+    given = TestMapper()(catalog.load(cfg.DATASETS.VAL)[0])
+    with torch.no_grad():
+        before = model([given])[0]["sem_seg"]
+    document = fit(cfg, model)
+    level = document["image_level"]
+    assert document["images"] == 2 and set(document) == {"images", "image_level"}
+    assert level["pixels"] == 2 * PIXELS and sum(level["bins"]["pixels"]) == 2 * PIXELS
+    assert level["temperature"] == pytest.approx(float(model.image_temperature)) and level["temperature"] > 1.5
+    assert level["NLL_after"] < level["NLL"] and level["ECE_after"] < level["ECE"]
+    with torch.no_grad():
+        assert torch.equal(model([given])[0]["sem_seg"], before), "the default leaves predictions as they are"
+        model.calibrate = True
+        after = model([given])[0]["sem_seg"]
+    torch.testing.assert_close(after, (before / level["temperature"]).log_softmax(dim=0), rtol=1e-3, atol=1e-4)
+    assert (after.argmax(dim=0) == before.argmax(dim=0)).float().mean() > 0.999
+    assert fit(cfg, model) == document, "drawn by the seed, from predictions without the calibration that was there"
+
+
+def test_both_levels_and_the_detector(cfg):
+    model = lively(add_regions(cfg))
+    document = fit(cfg, model)
+    assert document["region_level"]["temperature"] == pytest.approx(float(model.region_temperature))
+    assert document["region_level"]["temperature"] > 1.5
+    assert document["detector"]["images"] == 2 and document["detector"]["slope"] > 0
+    assert model.detector.platt.tolist() == pytest.approx([document["detector"][key] for key in ("slope", "offset")])
+    found = with_and_without(cfg, model)
+    assert len(found) == 4 and not model.calibrate
+    plain, calibrated = (found[f"sem_seg_image_level, {way}"] for way in ("as it is", "calibrated"))
+    assert calibrated["mIoU"] == pytest.approx(plain["mIoU"], abs=0.1) and calibrated["ECE"] < plain["ECE"]
+
+
+def test_targets_of_the_region_level_are_its_outputs(cfg):
+    model = lively(add_regions(cfg))
+    model.source = "grid"
+    samples = sample_levels(model, catalog.load(cfg.DATASETS.VAL), seed=1)
+    assert samples["image_level"].target.unique().tolist() == [0, 1, 2]
+    assert samples["region_level"].target.unique().tolist() == [1, 3], "the hard class and other"
+    assert samples["region_level"].log_probabilities.shape[1] == 4
+    model.source = "none"
+    assert set(sample_levels(model, catalog.load(cfg.DATASETS.VAL), seed=1)) == {"image_level"}
+
+
+def test_what_hdm_learned_gain_on_does_not_fit_its_score(cfg):
+    cfg.MODEL.HARDNESS.LABELS = "hdm"
+    cfg.DATASETS.VAL = cfg.DATASETS.TRAIN
+    images, check = held_out_records(cfg)
+    assert len(images) == 4 and len(check) == 1
+    cfg.TEST.CALIBRATION_IMAGES = 2
+    assert len(held_out_records(cfg)[0]) == 2
+
+
+@pytest.mark.parametrize("val", ["VAL", "TRAIN"])
+def test_test_images_are_refused(cfg, val, tmp_path):
+    cfg.DATASETS.TEST = cfg.DATASETS[val]
+    cfg.DATASETS.VAL = cfg.DATASETS.VAL if val == "VAL" else ()
+    with pytest.raises(InputError, match=r"tiny_\w+ is in DATASETS\.TEST too; .* another set in DATASETS\.VAL"):
+        held_out_records(cfg)
+    assert fit_run(cfg, None, {"best": tmp_path / "model_best.pth"}) == {}, "a run goes on without"
+
+
+def test_nothing_held_out(cfg):
+    cfg.DATASETS.VAL, cfg.DATASETS.VAL_FRACTION = (), 0.0
+    with pytest.raises(InputError, match="nothing is held out"):
+        held_out_records(cfg)
+
+
+def test_a_checkpoint_gets_its_calibration_and_keeps_the_rest(cfg, tmp_path):
+    model = lively(cfg)
+    plain = {name: value for name, value in model.state_dict().items() if name not in UNCALIBRATED}
+    torch.save({"model": plain, "iteration": 7, "optimizer": {"lr": 0.5}}, tmp_path / "old.pth")
+    document = fit_file(cfg, model, tmp_path / "old.pth", tmp_path / "new.pth")
+    new = torch.load(tmp_path / "new.pth", weights_only=True)
+    assert new["iteration"] == 7 and new["optimizer"] == {"lr": 0.5}
+    assert all(torch.equal(new["model"][name], value) for name, value in plain.items())
+    other = build_model(cfg)
+    NightLabCheckpointer(other).load(str(tmp_path / "new.pth"))
+    assert float(other.image_temperature) == pytest.approx(document["image_level"]["temperature"])
+    # A checkpoint from before there was a calibration takes back what another one brought.
+    NightLabCheckpointer(other).load(str(tmp_path / "old.pth"))
+    assert other.image_temperature == other.region_temperature == 1
+    with pytest.raises(InputError, match=r"new\.bin: name a file that ends in \.pth"):
+        fit_file(cfg, model, tmp_path / "old.pth", tmp_path / "new.bin")
+
+
+def test_equal_checkpoints_of_a_run_are_fitted_once(cfg, tmp_path, monkeypatch):
+    model = lively(cfg)
+    paths = {kind: tmp_path / f"model_{kind}.pth" for kind in ("best", "last")}
+    for path in paths.values():
+        torch.save({"model": model.state_dict(), "iteration": 3}, path)
+    seen = []
+    monkeypatch.setattr("nightlab.engine.calibrate.fit", lambda *given: seen.append(given) or fit(*given))
+    documents = fit_run(cfg, model, paths)
+    assert len(seen) == 1 and documents["best"] == documents["last"]
+    assert json.loads((tmp_path / "calibration.json").read_text()) == documents
+    held = [torch.load(path, weights_only=True)["model"]["image_temperature"] for path in paths.values()]
+    assert held[0] == held[1] != 1
+    cfg.TEST.CALIBRATION_IMAGES = 0
+    assert fit_run(cfg, model, paths) == {}
