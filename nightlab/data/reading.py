@@ -38,13 +38,13 @@ def decode_image(
     name: str | os.PathLike[str],
     *,
     formats: tuple[str, ...] = _IMAGE_FORMATS,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     otherwise: str = SPLIT_REMEDY,
 ) -> np.ndarray:
     """`read_image` for a file's content; `name` stands for it in messages, and `otherwise` is their last remedy.
 
     Raises:
-        InputError: as `read_image`, and for all that is not of `formats` or larger than `max_pixels`.
+        InputError: as `read_image`, and for all that is not of `formats` or larger than `max_pixels` (MAX_PIXELS).
     """
     image = _open(data, name, formats, max_pixels, otherwise)
     if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(_JPEG_END):
@@ -135,10 +135,11 @@ def _open(
     data: bytes,
     path: str | os.PathLike[str],
     formats: tuple[str, ...],
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     otherwise: str = SPLIT_REMEDY,
 ) -> Image.Image:
     """Parses the header only."""
+    max_pixels = max_pixels or MAX_PIXELS
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError:

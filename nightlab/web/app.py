@@ -90,10 +90,8 @@ def _work(app: "Flask", room: Room) -> None:
         return room.visitors.of(request.headers.get(KEY, ""))
 
     def settings() -> Settings:
-        number, threshold = (
-            request.args.get(name, type=kind) for name, kind in (("number", int), ("threshold", float))
-        )
-        return Settings(room.model, number, threshold)
+        asked = request.args
+        return Settings(room.model, asked.get("number", type=int), asked.get("threshold", type=float))
 
     @app.post("/visit")
     def visit() -> "Response":
@@ -137,18 +135,17 @@ def _work(app: "Flask", room: Room) -> None:
 def _explain(app: "Flask", room: Room) -> None:
     """Every error as one line."""
     from flask import jsonify
-    from werkzeug.exceptions import HTTPException
+
+    too_large = f"this file is larger than {room.limits.megabytes} MB; save it smaller"
 
     @app.errorhandler(InputError)
     def told(error: InputError) -> tuple["Response", int]:
         return jsonify({"message": str(error)}), 400
 
-    @app.errorhandler(HTTPException)
-    def refused(error: HTTPException) -> tuple["Response", int]:
-        too_large = f"this file is larger than {room.limits.megabytes} MB; save it smaller"
-        return jsonify({"message": too_large if error.code == 413 else error.name}), error.code or 500
-
     @app.errorhandler(Exception)
     def failed(error: Exception) -> tuple["Response", int]:
+        code = getattr(error, "code", None)  # Flask's refusals have one, as 404, and a name
+        if isinstance(code, int):
+            return jsonify({"message": too_large if code == 413 else getattr(error, "name", "refused")}), code
         logger.error("a request failed", exc_info=error)
         return jsonify({"message": "something went wrong on the server; its log says what"}), 500

@@ -22,7 +22,7 @@ def trusted_hosts(host: str) -> tuple[str, ...] | None:
 
 
 def create_server(app: "Flask", host: str, port: int, limits: Limits) -> Any:
-    """A waitress server that listens already; `run()` serves until Ctrl-C, `effective_port` says where.
+    """A waitress server that listens already; `run()` serves until Ctrl-C, `effective_port` says at which port.
 
     Raises:
         InputError: waitress is not installed, or nothing can listen there.
@@ -31,11 +31,15 @@ def create_server(app: "Flask", host: str, port: int, limits: Limits) -> Any:
         import waitress
     except ModuleNotFoundError:
         raise InputError(NEEDS) from None
+    if not 0 <= port <= 65535:  # waitress would take what is left of it
+        raise InputError(f"port {port}: there is none; name a --port from 0 to 65535")
     try:
         return waitress.create_server(
             app,
             host=host,
             port=port,
+            ipv4=":" not in host,
+            ipv6=":" in host,
             threads=THREADS,
             connection_limit=CONNECTIONS,
             channel_timeout=SILENT_SECONDS,
@@ -45,6 +49,6 @@ def create_server(app: "Flask", host: str, port: int, limits: Limits) -> Any:
             inbuf_overflow=limits.bytes + 2_000_000,
             ident=None,
         )
-    except (OSError, ValueError, OverflowError) as error:  # the latter: names that lead nowhere, ports above 65535
+    except (OSError, ValueError) as error:  # ValueError: a host name that leads nowhere
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{host}:{port}: cannot listen there ({reason}); name another --host or --port") from None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nightlab.errors import InputError
 from nightlab.modeling.image_pass import ImagePass
-from nightlab.modeling.nightlab import Found
+from nightlab.modeling.nightlab import Found, NightLab
 from nightlab.modeling.regions import choose
 from nightlab.predictor import Predictor
 from nightlab.runtime import OnnxModel
@@ -101,7 +101,7 @@ class Checkpoint:
 class CheckpointScene:
     """Keeps of the image level no more than its log-probabilities, and what the region level said so far."""
 
-    def __init__(self, model: torch.nn.Module, image: ImagePass, found: Found | None):
+    def __init__(self, model: NightLab, image: ImagePass, found: Found | None):
         self._model, self._frame, self._found = model, image.frame, found
         self._log_probabilities = image.log_probabilities
         self._logits: Tensor | None = None
@@ -121,11 +121,12 @@ class CheckpointScene:
     def _segmented(self, count: int) -> Tensor:
         """The region level's logits of the first `count` regions; it sees each of them once."""
         assert self._found is not None
-        done = 0 if self._logits is None else len(self._logits)
-        if count > done or self._logits is None:
-            (more,) = self._model.region_logits([self._frame], [self._found.boxes[done:count]])
-            self._logits = torch.cat([self._logits, more]) if done else more
-        return self._logits[:count]
+        known, boxes = self._logits, self._found.boxes
+        done = 0 if known is None else len(known)
+        if known is None or count > done:
+            (more,) = self._model.region_logits([self._frame], [boxes[done:count]])
+            known = self._logits = more if known is None or not done else torch.cat([known, more])
+        return known[:count]
 
 
 class Exported:

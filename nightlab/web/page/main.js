@@ -54,6 +54,7 @@ function show(answer) {
   }
   if (about.sliders) scene.maps.merged = unpacked(answer.merged, scene.width * scene.height);
   scene.regions = answer.regions;
+  at("welcome").hidden = true;
   at("result").hidden = at("settings").hidden = false;
   compare();
   fillLegend();
@@ -125,7 +126,7 @@ function showSettings() {
 
 function introduce() {
   at("name").textContent = about.name;
-  at("limits").textContent = `JPEG, PNG or WebP, up to ${about.limits.megabytes} MB`;
+  at("limits").textContent = `JPEG, PNG or WebP, up to ${about.limits.megabytes}\u00a0MB`;
   at("file").accept = about.limits.types.join(",");
   const buttons = about.examples.map((name, i) => {
     const button = document.createElement("button");

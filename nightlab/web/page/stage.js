@@ -31,7 +31,7 @@ export function draw(left, right) {
   Object.assign(shown, { left, right });
   stage.style.aspectRatio = `${scene.width} / ${scene.height}`;
   // Upright pictures must not be taller than the window.
-  stage.style.maxWidth = `calc(80vh * ${scene.width / scene.height})`;
+  at("frame").style.maxWidth = `calc(80vh * ${scene.width / scene.height})`;
   paint(at("left"), scene.maps[left]);
   paint(at("right"), scene.maps[right]);
   at("left-title").textContent = TITLES[left];
@@ -66,7 +66,7 @@ function drawRegions() {
     box.append(name);
     return box;
   });
-  at("regions").replaceChildren(...boxes);
+  at("regions").replaceChildren(...boxes.reverse()); // the best on top
 }
 
 // What stands at a place, given from 0 to 1 across and down.
