@@ -118,12 +118,14 @@ def _work(app: "Flask", room: Room) -> None:
 
     @app.get("/job")
     def job() -> "Response":
-        last = visitor().job
+        guest = visitor()
+        last = guest.job
         if last is None:
             abort(404)
-        state = last.state
+        if last.is_over:
+            guest.job = None  # told once, then forgotten
         return jsonify(
-            {"state": state, "before": room.desk.before(last), "message": last.message, "answer": last.answer}
+            {"state": last.state, "before": room.desk.before(last), "message": last.message, "answer": last.answer}
         )
 
     @app.post("/leave")

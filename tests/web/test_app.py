@@ -1,7 +1,12 @@
 """The server's answers, without a browser: a picture's way, whose it is, and what is refused."""
 
 import builtins
+import json
 import tempfile
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -63,6 +68,8 @@ def test_nothing_of_one_visitor_reaches_another(client, room, visit, photo):
     assert client.get("/job", headers=other).status_code == 404
     client.post("/again", headers=other)
     assert "give it again" in worked(client, room, other)["message"]
+    assert client.get("/job", headers=mine).json["state"] == "done"
+    assert client.get("/job", headers=mine).status_code == 404  # told once
     for headers in ({}, {"X-Visitor": "guessed"}):
         for answer in (client.get("/job", headers=headers), client.post("/see", data=photo, headers=headers)):
             assert answer.status_code == 400 and "reload" in answer.json["message"]
@@ -76,6 +83,34 @@ def test_one_job_at_a_time(client, room, visit, photo):
     assert "still being worked on" in client.post("/see", data=photo, headers=headers).json["message"]
     client.post("/see", data=photo, headers=(second := visit()))
     assert client.get("/job", headers=second).json["before"] == 1
+
+
+def test_many_at_once_each_see_their_own(room):
+    """Over the network, from threads: photos of one width each."""
+    pytest.importorskip("waitress", reason="the page's server needs waitress (requirements/web.txt)")
+    server = create_server(create_app(room, LOOPBACK), "127.0.0.1", 0, room.limits)
+    threading.Thread(target=server.run, daemon=True).start()
+    room.desk.open()
+
+    def ask(method, path, body=None, key=""):
+        url = f"http://127.0.0.1:{server.effective_port}{path}"
+        request = urllib.request.Request(url, body, {"X-Visitor": key}, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def visit(width):
+        key = ask("POST", "/visit", b"")["key"]
+        seen = []
+        for size in (width, width + 100):
+            ask("POST", "/see", as_png(np.zeros((48, size, 3), np.uint8)), key)
+            while (job := ask("GET", "/job", key=key))["state"] in ("waiting", "working"):
+                time.sleep(0.01)
+            seen.append(job["answer"]["width"])
+        return seen
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(visit, range(60, 72))) == [[width, width + 100] for width in range(60, 72)]
+    server.close()
 
 
 def test_uploads_that_are_refused(client, room, visit):

@@ -91,7 +91,7 @@ function fillLegend() {
 
 function upload(file) {
   const { types, megabytes } = about.limits;
-  if (!types.includes(file.type)) say("", "This file is no JPEG, PNG or WebP; save the photo as one of them.");
+  if (file.type && !types.includes(file.type)) say("", "This file is no JPEG, PNG or WebP; save the photo as one of them.");
   else if (file.size > megabytes * 1e6) say("", `This file is larger than ${megabytes} MB; save it smaller.`);
   else wish("see", file);
 }
