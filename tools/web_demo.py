@@ -41,7 +41,7 @@ def build(options: argparse.Namespace) -> object:
     limits = Limits(options.max_megabytes, options.max_megapixels)
     model = stepped(options.model, options.config_file, options.opts)
     examples = of_folder(options.examples) if options.examples else made(model.size)
-    room = Room((options.model or options.config_file).name, model, examples, limits)
+    room = Room((options.model or options.config_file).name, model, examples, limits, options.longest_side)
     server = create_server(create_app(room, trusted_hosts(options.host)), options.host, options.port, limits)
     room.desk.open()
     return server
@@ -54,6 +54,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")
     parser.add_argument("--examples", type=Path, metavar="FOLDER", help="images to begin with (default: made streets)")
+    parser.add_argument("--longest-side", type=positive, metavar="N", help="reduce photos to so many pixels a side")
     parser.add_argument("--max-megabytes", type=positive, default=Limits().megabytes, help="of an upload")
     parser.add_argument("--max-megapixels", type=positive, default=Limits().megapixels, help="of an upload")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="as MODEL.WEIGHTS")

@@ -27,8 +27,12 @@ class Settings:
 class Room:
     """The model under a name to show, its examples, its visitors and its desk."""
 
-    def __init__(self, name: str, model: SteppedModel, examples: Examples, limits: Limits):
+    def __init__(
+        self, name: str, model: SteppedModel, examples: Examples, limits: Limits, longest_side: int | None = None
+    ):
+        """`longest_side`: what photos are reduced to, for a model that knows small frames only."""
         self.name, self.model, self.examples, self.limits = name, model, examples, limits
+        self._longest_side = longest_side
         self.visitors = Visitors()
         self.desk = Desk(self.visitors)
 
@@ -53,7 +57,7 @@ class Room:
         return self._merged(scene, settings)
 
     def _see(self, visitor: Visitor, photo: np.ndarray, settings: Settings) -> Answer:
-        frame = fit(photo, self.model.size)
+        frame = fit(photo, self.model.size, self._longest_side)
         start = time.perf_counter()
         scene = self.model.scene(frame.image)
         seconds = time.perf_counter() - start

@@ -56,10 +56,10 @@ def decode(data: bytes, limits: Limits) -> np.ndarray:
     return image
 
 
-def fit(image: np.ndarray, size: tuple[int, int] | None) -> Fitted:
+def fit(image: np.ndarray, size: tuple[int, int] | None, longest_side: int | None = None) -> Fitted:
     """The photo cut to the aspect of `size` (height, width), where a model takes no other, and no larger than needed.
 
-    A photo is never enlarged here, and reduced to `SEEN_PIXELS`.
+    A photo is never enlarged here; it is reduced to `SEEN_PIXELS`, and to `longest_side`.
     """
     notes = []
     height, width = image.shape[:2]
@@ -71,9 +71,9 @@ def fit(image: np.ndarray, size: tuple[int, int] | None) -> Fitted:
             image = image[top : top + kept[0], left : left + kept[1]]
             notes.append("cut to its middle, since this model takes one aspect only")
     height, width = image.shape[:2]
-    if height * width > SEEN_PIXELS:
-        factor = math.sqrt(SEEN_PIXELS / (height * width))
-        width, height = round(width * factor), round(height * factor)
+    factor = min(math.sqrt(SEEN_PIXELS / (height * width)), (longest_side or math.inf) / max(height, width))
+    if factor < 1:
+        width, height = max(round(width * factor), 1), max(round(height * factor), 1)
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         notes.append(f"reduced to {width}x{height}")
     return Fitted(np.ascontiguousarray(image), "; ".join(notes))

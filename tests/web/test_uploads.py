@@ -91,3 +91,9 @@ def test_large_photos_are_reduced():
     height, width = fitted.image.shape[:2]
     assert abs(height * width / SEEN_PIXELS - 1) < 0.01 and abs(width / height - 1.5) < 0.01
     assert fitted.note == f"reduced to {width}x{height}"
+
+
+def test_photos_are_reduced_to_a_side():
+    assert fit(GREY, None, 30).image.shape == (20, 30, 3) and fit(GREY, None, 30).note == "reduced to 30x20"
+    assert fit(GREY, None, 60).note == ""
+    assert fit(GREY, (40, 40), 20).image.shape == (20, 20, 3)
