@@ -15,9 +15,10 @@ from pathlib import Path
 
 from nightlab.arguments import positive
 from nightlab.errors import InputError, exits_on_input_error
-from nightlab.web.app import Room, create_app
+from nightlab.web.app import create_app
 from nightlab.web.examples import made, of_folder
-from nightlab.web.serve import create_server, trusted_hosts
+from nightlab.web.room import Room
+from nightlab.web.serve import check_installed, create_server, trusted_hosts
 from nightlab.web.stepped import stepped
 from nightlab.web.uploads import Limits
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build(options: argparse.Namespace) -> object:
     """The server of the model and the limits asked for, listening."""
+    check_installed()
     limits = Limits(options.max_megabytes, options.max_megapixels)
     model = stepped(options.model, options.config_file, options.opts)
     examples = of_folder(options.examples) if options.examples else made(model.size)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY = "X-Visitor"
-NEEDS = "the web page needs Flask and waitress; pip install flask waitress"
 HEADERS = {
     # Nothing from elsewhere, nothing inline, no frame around it.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -32,15 +31,9 @@ HEADERS = {
 
 
 def create_app(room: Room, hosts: Sequence[str] | None) -> "Flask":
-    """The application. `hosts` are the names that a browser may call the server by; None admits all.
+    """The application. `hosts` are the names that a browser may call the server by; None admits all."""
+    from flask import Flask
 
-    Raises:
-        InputError: Flask is not installed.
-    """
-    try:
-        from flask import Flask
-    except ModuleNotFoundError:
-        raise InputError(NEEDS) from None
     app = Flask("nightlab.web", static_folder="page", static_url_path="/page")
     # A page elsewhere whose name is made to lead to this machine is not answered (DNS rebinding).
     app.config.update(TRUSTED_HOSTS=list(hosts) if hosts else None, MAX_CONTENT_LENGTH=room.limits.bytes)

@@ -1,9 +1,9 @@
 """The server: waitress, a few threads, every limit on."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nightlab.errors import InputError
-from nightlab.web.app import NEEDS
 from nightlab.web.uploads import Limits
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ SILENT_SECONDS = 60
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
+def check_installed() -> None:
+    """Raises InputError where what serves the page is missing: it comes with the extra `web`."""
+    missing = [name for name in ("flask", "waitress") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"the web page needs {' and '.join(missing)}; pip install flask waitress")
+
+
 def trusted_hosts(host: str) -> tuple[str, ...] | None:
     """What a browser on this machine calls a server on its loopback address; None where others may call it."""
     return LOOPBACK if host in LOOPBACK else None
@@ -25,12 +32,10 @@ def create_server(app: "Flask", host: str, port: int, limits: Limits) -> Any:
     """A waitress server that listens already; `run()` serves until Ctrl-C, `effective_port` says at which port.
 
     Raises:
-        InputError: waitress is not installed, or nothing can listen there.
+        InputError: nothing can listen there.
     """
-    try:
-        import waitress
-    except ModuleNotFoundError:
-        raise InputError(NEEDS) from None
+    import waitress
+
     if not 0 <= port <= 65535:  # waitress would take what is left of it
         raise InputError(f"port {port}: there is none; name a --port from 0 to 65535")
     try:

@@ -61,7 +61,9 @@ function show(answer) {
   const seconds = (value) => (value < 0.0995 ? `${Math.max(Math.round(1000 * value), 1)} ms` : `${value.toFixed(1)} s`);
   const first = answer.photo ? seconds(imageSeconds) : `kept (${seconds(imageSeconds)})`;
   const count = `${scene.regions.length} region${scene.regions.length === 1 ? "" : "s"}`;
-  say(about.sliders ? `Image level ${first}, ${count} ${seconds(answer.merge_seconds)}.` : `Seen in ${first}.`);
+  if (!about.sliders) say(`Seen in ${first}.`);
+  else if (about.sliders.exact) say(`Image level ${first}, ${count} ${seconds(answer.merge_seconds)}.`);
+  else say(`Both levels ${first}, ${count}.`); // an exported model does all in one pass
 }
 
 function compare() {
