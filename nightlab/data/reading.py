@@ -18,6 +18,7 @@ MAX_PIXELS = 178_956_970
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000")
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF", "PPM", "GIF")
 _JPEG_END = b"\xff\xd9"
+SPLIT_REMEDY = "take it out of its split"
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -29,8 +30,23 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         InputError: the file is missing, empty, truncated, no image, or larger than `MAX_PIXELS`.
     """
-    data = _read_bytes(path)
-    image = _open(data, path, _IMAGE_FORMATS)
+    return decode_image(_read_bytes(path), path)
+
+
+def decode_image(
+    data: bytes,
+    name: str | os.PathLike[str],
+    *,
+    formats: tuple[str, ...] = _IMAGE_FORMATS,
+    max_pixels: int | None = None,
+    otherwise: str = SPLIT_REMEDY,
+) -> np.ndarray:
+    """`read_image` for a file's content; `name` stands for it in messages, and `otherwise` is their last remedy.
+
+    Raises:
+        InputError: as `read_image`, and for all that is not of `formats` or larger than `max_pixels` (MAX_PIXELS).
+    """
+    image = _open(data, name, formats, max_pixels, otherwise)
     if image.format == "JPEG" and image.mode in ("RGB", "L") and data.endswith(_JPEG_END):
         # OpenCV decodes twice as fast or more. Some versions fill a truncated file with grey and say nothing, hence the
         # test for the end marker; all apply the EXIF orientation.
@@ -38,8 +54,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         if bgr is not None:
             return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     if image.mode == "F":
-        raise InputError(f"{path}: its pixels are floating point; save them as 8 or 16 bit")
-    return _decode(image, path, _to_rgb)
+        raise InputError(f"{name}: its pixels are floating point; save them as 8 or 16 bit")
+    return _decode(image, name, _to_rgb, otherwise)
 
 
 def read_raw_label(path: str | os.PathLike[str]) -> np.ndarray:
@@ -115,33 +131,41 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-def _open(data: bytes, path: str | os.PathLike[str], formats: tuple[str, ...]) -> Image.Image:
+def _open(
+    data: bytes,
+    path: str | os.PathLike[str],
+    formats: tuple[str, ...],
+    max_pixels: int | None = None,
+    otherwise: str = SPLIT_REMEDY,
+) -> Image.Image:
     """Parses the header only."""
+    max_pixels = max_pixels or MAX_PIXELS
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError:
-        raise InputError(f"{path}: has more than {MAX_PIXELS} pixels; scale it down or tile it") from None
+        raise InputError(f"{path}: has more than {max_pixels} pixels; scale it down or tile it") from None
     except Exception as error:  # decoders raise whatever their parsers meet: OSError, SyntaxError, struct.error...
         raise InputError(
             f"{path}: is not a readable file of the formats {', '.join(formats)} ({error.__class__.__name__}); "
-            "replace it or take it out of its split"
-            + ("; a label map must be lossless" if formats == _LABEL_FORMATS else "")
+            f"replace it or {otherwise}" + ("; a label map must be lossless" if formats == _LABEL_FORMATS else "")
         ) from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > max_pixels:
         raise InputError(
-            f"{path}: has {image.width}x{image.height} pixels, more than {MAX_PIXELS}; scale it down or tile it"
+            f"{path}: has {image.width}x{image.height} pixels, more than {max_pixels}; scale it down or tile it"
         )
     return image
 
 
-def _decode(image: Image.Image, path: str | os.PathLike[str], convert: Any) -> np.ndarray:
+def _decode(
+    image: Image.Image, path: str | os.PathLike[str], convert: Any, otherwise: str = SPLIT_REMEDY
+) -> np.ndarray:
     try:
         image.load()
         return convert(image)
     except Exception as error:  # as in _open; a truncated file arrives here
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: is truncated or damaged ({reason}); copy it again from its source or take it out of its split"
+            f"{path}: is truncated or damaged ({reason}); copy it again from its source or {otherwise}"
         ) from None
 
 

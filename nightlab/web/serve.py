@@ -1,0 +1,59 @@
+"""The server: waitress, a few threads, every limit on."""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from nightlab.errors import InputError
+from nightlab.web.uploads import Limits
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# Requests are answered at once, work is done at the desk: few threads are enough.
+THREADS = 8
+CONNECTIONS = 64
+SILENT_SECONDS = 60
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def check_installed() -> None:
+    """Raises InputError where what serves the page is missing: it comes with the extra `web`."""
+    missing = [name for name in ("flask", "waitress") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"the web page needs {' and '.join(missing)}; pip install flask waitress")
+
+
+def trusted_hosts(host: str) -> tuple[str, ...] | None:
+    """What a browser on this machine calls a server on its loopback address; None where others may call it."""
+    return LOOPBACK if host in LOOPBACK else None
+
+
+def create_server(app: "Flask", host: str, port: int, limits: Limits) -> Any:
+    """A waitress server that listens already; `run()` serves until Ctrl-C, `effective_port` says at which port.
+
+    Raises:
+        InputError: nothing can listen there.
+    """
+    import waitress
+
+    if not 0 <= port <= 65535:  # waitress would take what is left of it
+        raise InputError(f"port {port}: there is none; name a --port from 0 to 65535")
+    try:
+        return waitress.create_server(
+            app,
+            host=host,
+            port=port,
+            ipv4=":" not in host,
+            ipv6=":" in host,
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            channel_timeout=SILENT_SECONDS,
+            # Flask refuses first, in words; this is for bodies that do not say how long they are.
+            max_request_body_size=limits.bytes + 1_000_000,
+            # Bodies stay in memory: there is no temporary file.
+            inbuf_overflow=limits.bytes + 2_000_000,
+            ident=None,
+        )
+    except (OSError, ValueError) as error:  # ValueError: a host name that leads nowhere
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{host}:{port}: cannot listen there ({reason}); name another --host or --port") from None
