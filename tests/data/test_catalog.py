@@ -98,11 +98,11 @@ def test_registering_twice(write_card: Writer) -> None:
 
 
 def test_clashing_split_names(write_card: Writer) -> None:
-    register_cards([write_card("tiny_a")])
-    card = get_source("tiny_a")
+    register_cards([write_card("clash_a")])
+    card = get_source("clash_a")
     assert isinstance(card, Card)
-    clash = replace(card, name="tiny", split_ids=(("a_train", Split(ids=("a",))),))
-    with pytest.raises(InputError, match="source 'tiny_a' has already registered 'tiny_a_train'"):
+    clash = replace(card, name="clash", split_ids=(("a_train", Split(ids=("a",))),))
+    with pytest.raises(InputError, match="source 'clash_a' has already registered 'clash_a_train'"):
         register_source(clash)
     taken = replace(clash, name="coco", split_ids=(("2017_train", Split(ids=("a",))),))
     assert "coco_2017_train" in DatasetCatalog.list()

@@ -292,7 +292,8 @@ def test_a_study_over_some_of_its_images(tmp_path: Path) -> None:
     assert part["images"] == 1 and whole["images"] == 2 and len(whole["rows"]) == len(part["rows"])
     table = study_table([part, part])
     assert "minus image level" in table.splitlines()[0]
-    assert "| detector      | 1.0" in table and "[" in table and "] " in table
+    (line,) = (line for line in table.splitlines() if line.startswith("| detector"))
+    assert "[" in line and line.split("|")[2].strip() == "1.0"
     with pytest.raises(InputError, match="no image of the study of made"):
         restricted(whole, {"c"})
     (tmp_path / "new" / "study.npz").unlink()

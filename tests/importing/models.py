@@ -10,7 +10,7 @@ def liven(model: nn.Module) -> nn.Module:
     """Random biases, norms, BatchNorm statistics and position biases, so that every tensor matters."""
     generator = torch.Generator().manual_seed(3)
     for name, value in model.state_dict().items():
-        if not value.dtype.is_floating_point:
+        if not value.dtype.is_floating_point or value.ndim == 0:  # temperatures are no weights
             continue
         noise = torch.randn(value.shape, generator=generator)
         if name.endswith("running_var"):
