@@ -9,7 +9,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from nightlab.data.loader import share_held_out, split_records
+from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.mapper import TestMapper
 from nightlab.engine.calibration_sample import Sample, sample_levels, share
 from nightlab.engine.checkpoint import NightLabCheckpointer

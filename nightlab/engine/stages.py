@@ -17,7 +17,7 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 
 from nightlab.config import STAGE_SOLVER
-from nightlab.data.loader import split_records
+from nightlab.data.held_out import split_records
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some

@@ -16,12 +16,11 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch import nn
 
+from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import (
     Mapper,
     build_test_loader,
     build_train_loader,
-    share_held_out,
-    split_records,
     unpaired_crops,
 )
 from nightlab.data.region_mapper import FrameMapper, RegionMapper

@@ -12,7 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
-from nightlab.data.loader import share_held_out, split_records
+from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import area_under_roc
 from nightlab.evaluation.pictures import spread

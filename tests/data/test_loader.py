@@ -2,7 +2,6 @@
 
 import pytest
 
-from nightlab.config import load_config
 from nightlab.data import loader
 from nightlab.errors import InputError
 
@@ -54,58 +53,3 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setattr(loader.comm, "get_world_size", lambda: 3)
     with pytest.raises(InputError, match="IMS_PER_BATCH"):
         loader.SlotSampler(4)
-
-
-@pytest.fixture
-def cfg(tmp_path):
-    path = tmp_path / "c.yaml"
-    path.write_text('DATASETS:\n  TRAIN: ("nightstreet_night_val",)\n  VAL_FRACTION: 0.25\nVERSION: 2\n')
-    return load_config(path)
-
-
-def test_held_out_images_are_drawn_from_train_by_the_seed(cfg):
-    train, held_out = loader.split_records(cfg)
-    ids = [{r["image_id"] for r in part} for part in (train, held_out)]
-    assert len(held_out) == 25 and len(train) == 75 and not ids[0] & ids[1]
-    assert [r["image_id"] for r in loader.split_records(cfg)[1]] == [r["image_id"] for r in held_out]
-    cfg.SEED = 2
-    assert [r["image_id"] for r in loader.split_records(cfg)[1]] != [r["image_id"] for r in held_out]
-
-
-def test_a_named_val_set_leaves_train_whole(cfg):
-    cfg.DATASETS.VAL = ("nightstreet_day_val",)
-    train, held_out = loader.split_records(cfg)
-    assert len(train) == len(held_out) == 100
-
-
-def test_whole_drives_are_held_out(cfg, monkeypatch):
-    """Ten frames of each of five drives, and fifty more of another, which is never held out: it is most of the data."""
-    ids = [f"{drive}_{n}" for drive in "abcde" for n in range(10)] + [f"long_{n}" for n in range(60)]
-    records = [{"image_id": i, "file_name": f"{i}.png"} for i in ids]
-    monkeypatch.setattr(loader.catalog, "load", lambda names: records)
-    cfg.DATASETS.VAL_GROUPS = "^[^_]+"
-    seen = set()
-    for cfg.SEED in range(6):
-        train, held_out = loader.split_records(cfg)
-        assert len(train) == 80 and len(held_out) == 30, "a quarter of 110 takes three drives"
-        drives = [{r["image_id"].split("_")[0] for r in part} for part in (train, held_out)]
-        assert not drives[0] & drives[1] and "long" in drives[0]
-        seen.add(frozenset(drives[1]))
-    assert len(seen) > 1, "the seed draws them"
-
-
-@pytest.mark.parametrize(
-    "expression, message", [("^x", "finds nothing in the id"), ("(", "no regular expression"), ("night", "one group")]
-)
-def test_drives_that_cannot_be_told(cfg, monkeypatch, expression, message):
-    records = [{"image_id": f"night_{n}", "file_name": f"night_{n}.png"} for n in range(10)]
-    monkeypatch.setattr(loader.catalog, "load", lambda names: records)
-    cfg.DATASETS.VAL_GROUPS = expression
-    with pytest.raises(InputError, match=rf"DATASETS\.VAL_GROUPS: .*{message}"):
-        loader.split_records(cfg)
-
-
-def test_everything_held_out_is_refused(cfg):
-    cfg.DATASETS.VAL_FRACTION = 1.0
-    with pytest.raises(InputError, match="VAL_FRACTION"):
-        loader.split_records(cfg)

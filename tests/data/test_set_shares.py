@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from nightlab.config import load_config
-from nightlab.data import loader
+from nightlab.data import held_out, loader
 from nightlab.data.set_shares import BLOCK, SetShares, shares_of_block
 from nightlab.errors import InputError
 
@@ -50,7 +50,7 @@ def test_the_loader_follows_train_weights() -> None:
     cfg.DATASETS.VAL_FRACTION = 0.5
     cfg.DATASETS.TRAIN_WEIGHTS = [4, 1]
     cfg.DATALOADER.NUM_WORKERS = 0
-    records, _ = loader.split_records(cfg)
+    records, _ = held_out.split_records(cfg)
     drawn = loader.build_train_loader(cfg, records).dataset
     chosen = [records[drawn.record_index(i, s)] for i in range(25) for s in range(16)]
     assert Counter(r["train_set"] for r in chosen) == {0: 320, 1: 80}
@@ -63,4 +63,4 @@ def test_weights_that_do_not_fit_are_refused(weights: list[int]) -> None:
     cfg.DATASETS.TRAIN = ("nightstreet_night_val", "nightstreet_day_val")
     cfg.DATASETS.TRAIN_WEIGHTS = weights
     with pytest.raises(InputError, match=r"DATASETS.TRAIN_WEIGHTS: .* one number above 0 for each set"):
-        loader.split_records(cfg)
+        held_out.split_records(cfg)
