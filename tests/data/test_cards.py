@@ -321,6 +321,10 @@ def test_the_documented_example_is_a_card() -> None:
     [
         ("camvid", {"train": 367, "val": 101, "test": 233, "train_dusk": 62, "test_dusk": 62}),
         (
+            "camvid_drives",
+            {"train_day": 305, "train_dusk": 62, "train": 367, "val": 101, "test": 233, "test_dusk": 62},
+        ),
+        (
             "bdd_micro",
             {
                 "train_night": 233,
