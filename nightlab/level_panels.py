@@ -62,11 +62,7 @@ def level_panels(
     large, large_label, large_before, large_after = to_tile_width(image, label, before, after)
     box_colors = [SHOWN if i in shown else OTHER for i in range(len(numbers))]
     boxes = regions.boxes * (large.shape[1] / image.shape[1])
-    tiles = {
-        f"image, {len(numbers)} regions": draw_boxes(large, boxes, numbers, box_colors),
-        "ground truth": colorize(large_label, colors),
-        "image level": colorize(large_before, colors),
-        "merged": colorize(large_after, colors),
+    tiles = _maps(large, large_label, large_before, large_after, boxes, numbers, box_colors, colors) | {
         f"errors after merging, red: {_percent(wrong)}": error_map(large, large_label, large_after, num_classes),
         f"blue: corrected {_percent(corrected)}, red: spoilt {_percent(spoilt)}": change_map(
             large, large_label, large_before, large_after, num_classes
@@ -76,8 +72,7 @@ def level_panels(
     width = strips[0].shape[1] // 4 - 2 * MARGIN + MARGIN // 2
     for i in shown:
         strips.append(_crop_row(image, label, before, after, regions.boxes[i], numbers[i], colors, width))
-    occurring = [k for k in range(num_classes) if any((each == k).any() for each in (label, before, after))]
-    strips.append(legend([classes[k] for k in occurring], [colors[k] for k in occurring], strips[0].shape[1]))
+    strips.append(_legend_of((label, before, after), classes, colors, strips[0].shape[1]))
     return _stacked(strips)
 
 
@@ -95,15 +90,33 @@ def small_panels(
     image, label, before, after = to_tile_width(image, label, before, after, largest=SMALL_WIDTH)
     boxes = regions.boxes * (image.shape[1] / width)
     numbers = [f"{i}  {name}" for i, name in enumerate(regions.names, 1)]
-    tiles = {
-        f"image, {len(numbers)} regions": draw_boxes(image, boxes, numbers, [SHOWN] * len(numbers)),
+    grid = titled_grid(_maps(image, label, before, after, boxes, numbers, [SHOWN] * len(numbers), colors), 2)
+    return np.vstack([grid, _legend_of((label, before, after), classes, colors, grid.shape[1])])
+
+
+def _maps(
+    image: np.ndarray,
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    boxes: np.ndarray,
+    numbers: Sequence[str],
+    box_colors: Colors,
+    colors: Colors,
+) -> dict[str, np.ndarray]:
+    """The frame with its regions and the three maps, by their titles."""
+    return {
+        f"image, {len(numbers)} regions": draw_boxes(image, boxes, numbers, box_colors),
         "ground truth": colorize(label, colors),
         "image level": colorize(before, colors),
         "merged": colorize(after, colors),
     }
-    grid = titled_grid(tiles, 2)
-    occurring = [k for k in range(len(classes)) if any((each == k).any() for each in (label, before, after))]
-    return np.vstack([grid, legend([classes[k] for k in occurring], [colors[k] for k in occurring], grid.shape[1])])
+
+
+def _legend_of(maps: Sequence[np.ndarray], classes: Sequence[str], colors: Colors, width: int) -> np.ndarray:
+    """The legend of the classes that occur in any of the maps."""
+    occurring = [k for k in range(len(classes)) if any((each == k).any() for each in maps)]
+    return legend([classes[k] for k in occurring], [colors[k] for k in occurring], width)
 
 
 def most_changed(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
+from detectron2.utils import comm
 
 from nightlab.data import catalog
 from nightlab.errors import InputError
@@ -98,3 +99,8 @@ def share_held_out(
     number = min(max(round(len(held_out) * cfg.MODEL.HARDNESS.TRAIN_SHARE), 1), len(held_out) - 1)
     chosen = set(order[:number].tolist())
     return [held_out[i] for i in sorted(chosen)], [r for i, r in enumerate(held_out) if i not in chosen]
+
+
+def share_of_process(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Those of the records that this process measures, where each is measured by one."""
+    return records[comm.get_rank() :: comm.get_world_size()]

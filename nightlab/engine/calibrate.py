@@ -9,9 +9,9 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from nightlab.data.held_out import share_held_out, split_records
+from nightlab.data.held_out import share_held_out, share_of_process, split_records
 from nightlab.data.mapper import TestMapper
-from nightlab.engine.calibration_sample import Sample, sample_levels, share
+from nightlab.engine.calibration_sample import Sample, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
 from nightlab.evaluation.calibration import as_json, expected_error, sampled_counts
@@ -123,7 +123,7 @@ def _fit_detector(model: NightLab, detector: HardnessDetector, records: Sequence
     """Fit the line of a detector's score in place, to the gain that merging with temperatures has."""
     calibrate, model.calibrate = model.calibrate, True
     try:
-        checks = comm.all_gather(check_hardness(model, share(records)))
+        checks = comm.all_gather(check_hardness(model, share_of_process(records)))
     finally:
         model.calibrate = calibrate
     scores, gains = (torch.tensor([x for check in checks for x in check[key]]) for key in ("scores", "gains"))

@@ -9,9 +9,10 @@ import torch
 from detectron2.utils import comm
 from torch import Tensor
 
+from nightlab.data.held_out import share_of_process
 from nightlab.data.mapper import TestMapper
 from nightlab.modeling.image_pass import ImagePass
-from nightlab.modeling.layers import resize_to
+from nightlab.modeling.labelling import region_log_probabilities
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.regions import crop_labels
 
@@ -30,7 +31,7 @@ def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int)
     """Of each image at most `PIXELS` labelled pixels of P^I and as many of P^R in the regions found, drawn by (seed,
     image); in processes together. A level without any is left out."""
     parts: dict[str, list[Sample]] = {"image_level": [], "region_level": []}
-    for record in share(records):
+    for record in share_of_process(records):
         given = TestMapper()(record)
         random = np.random.default_rng((seed, zlib.crc32(str(record["image_id"]).encode())))
         image = model.image_pass(given["image"].to(model.device).float())
@@ -49,15 +50,14 @@ def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int)
 
 def _of_regions(model: NightLab, image: ImagePass, given: dict[str, Any], random: np.random.Generator) -> list[Sample]:
     """Pixels of the regions of one image, at half of the crop's size, with the region level's outputs as classes."""
-    assert model.region_level is not None and model.rule is not None
+    assert model.region_level is not None
     boxes = model.choose(model.candidates(image, given)).boxes
     if len(boxes) == 0:
         return []
-    height, width = model.rule.crop_size
-    grid = (max(height // 2, 1), max(width // 2, 1))
-    logits = resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
+    region = region_log_probabilities(model, image, boxes)
+    grid = (region.shape[-2], region.shape[-1])
     target = model.region_level.targets(crop_labels(given["sem_seg"].to(model.device), boxes, grid))
-    return [_drawn(logits, target, (target >= 0) & (target <= model.region_level.num_classes), random)]
+    return [_drawn(region, target, (target >= 0) & (target <= model.region_level.num_classes), random)]
 
 
 def _drawn(log_probabilities: Tensor, target: Tensor, valid: Tensor, random: np.random.Generator) -> Sample:
@@ -67,8 +67,3 @@ def _drawn(log_probabilities: Tensor, target: Tensor, valid: Tensor, random: np.
     chosen = torch.from_numpy(places).to(target.device)
     region, place = chosen // target[0].numel(), chosen % target[0].numel()
     return Sample(log_probabilities.flatten(2)[region, :, place].float().cpu(), target.flatten()[chosen].cpu())
-
-
-def share(records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    """The records of this process."""
-    return records[comm.get_rank() :: comm.get_world_size()]

@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from torch import Tensor
 from tqdm import tqdm
 
+from nightlab.data.held_out import share_of_process
 from nightlab.data.mapper import TestMapper
 from nightlab.engine.checkpoint import write_whole
 from nightlab.errors import InputError
@@ -37,7 +38,7 @@ def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, 
         return _read(records, path)
     training = model.training
     model.eval()
-    mine = records[comm.get_rank() :: comm.get_world_size()]
+    mine = share_of_process(records)
     measured: Measured = {}
     for record in tqdm(mine, desc="gain of candidates", unit="image", disable=not comm.is_main_process()):
         given = TestMapper()(record)

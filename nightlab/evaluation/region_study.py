@@ -22,7 +22,7 @@ from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass
-from nightlab.modeling.nightlab import NightLab
+from nightlab.modeling.nightlab import ORACLES, NightLab
 from nightlab.modeling.region_level import UNUSED
 from nightlab.modeling.regions import choose, crop_and_zoom
 from nightlab.modeling.sources import SOURCES, Candidates
@@ -30,7 +30,6 @@ from nightlab.modeling.sources import SOURCES, Candidates
 IMAGE_LEVEL = "image level"
 # The image level itself on the crops that an oracle chose, all K classes replaced.
 CONTROL = " (image level on the crops)"
-ORACLES = ("ground_truth", "gain")
 
 
 @dataclass

@@ -123,14 +123,21 @@ def candidates(model: NightLab, image: ImagePass, view: View) -> Tensor:
     return torch.cat(parts)[:limit]
 
 
+def region_log_probabilities(model: NightLab, image: ImagePass, boxes: Tensor) -> Tensor:
+    """P^R `[R, K + 1, h, w]` of regions `[R, 4]` of one frame at half of the crop's size: a crop then has about as many
+    pixels as the frame has there."""
+    assert model.rule is not None
+    height, width = model.rule.crop_size
+    grid = (max(height // 2, 1), max(width // 2, 1))
+    return resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
+
+
 @torch.no_grad()
 def gains(model: NightLab, image: ImagePass, label: Tensor | None, boxes: Tensor) -> Tensor:
     """IoU gain `[N]` of regions `[N, 4]` of one frame, against its label map `[H, W]`; NaN where all is ignored."""
-    assert label is not None and model.region_level is not None and model.rule is not None
-    # At half of the crop's size a crop has about as many pixels as the frame has there.
-    height, width = model.rule.crop_size
-    grid = (max(height // 2, 1), max(width // 2, 1))
-    region = resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
+    assert label is not None and model.region_level is not None
+    region = region_log_probabilities(model, image, boxes)
+    grid = (region.shape[-2], region.shape[-1])
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
     merged = merging.fuse(before, region, model.region_level.used, model.merge_rule)
     classes = len(model.hard_class_mask)

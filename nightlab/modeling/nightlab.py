@@ -36,6 +36,7 @@ STAGE_PARTS = {
     "hdm": "detector",
 }
 REGION_SOURCES = ("detector", "gain", *SOURCES)
+ORACLES = ("ground_truth", "gain")  # those that read the labels
 
 
 class Found(NamedTuple):

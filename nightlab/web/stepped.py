@@ -14,14 +14,13 @@ from torch import Tensor
 
 from nightlab.errors import InputError
 from nightlab.modeling.image_pass import ImagePass
-from nightlab.modeling.nightlab import Found, NightLab
+from nightlab.modeling.nightlab import ORACLES, Found, NightLab
 from nightlab.modeling.regions import choose
 from nightlab.predictor import Predictor
 from nightlab.runtime import OnnxModel
 
 # The slider goes to at least so many regions, however few the configuration takes.
 SLIDER_REGIONS = 20
-ORACLES = ("ground_truth", "gain")
 
 
 class Sliders(NamedTuple):
