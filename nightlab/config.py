@@ -56,6 +56,9 @@ def _add_backbone(cfg: CfgNode) -> None:
     # Where a map is no multiple of Swin's window: "official" pads it, then shifts, as do Swin's authors, mmsegmentation
     # and transformers, so that their weights work; "timm" shifts, then pads. Other models have no windows.
     cfg.MODEL.TIMM.WINDOWS = "official"
+    # Compute the activations of the backbone a second time in the backward pass instead of keeping them: the same
+    # gradients in less memory and more time.
+    cfg.MODEL.TIMM.CHECKPOINT_ACTIVATIONS = False
     # Further arguments of timm.create_model, by their own names.
     cfg.MODEL.TIMM.ARGS = CfgNode(new_allowed=True)
 
@@ -81,6 +84,8 @@ def _add_heads(cfg: CfgNode) -> None:
     head.DEFORM_HEAD = False
     # True is DCNv2 (offsets and modulation), False is DCNv1 (offsets).
     head.DEFORM_MODULATED = True
+    # As TIMM's: compute the maps of the head a second time in the backward pass.
+    head.CHECKPOINT_ACTIVATIONS = False
 
     cfg.MODEL.AUX_HEAD = CfgNode()
     # Weight of the auxiliary FCN head's loss; 0 builds no such head.

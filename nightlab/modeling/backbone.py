@@ -12,6 +12,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nightlab.errors import InputError
+from nightlab.modeling.checkpointing import checkpointable
 from nightlab.modeling.swin import pad_first
 
 
@@ -32,6 +33,7 @@ class TimmBackbone(Backbone):
         out_norm: str = "",
         freeze_at: int = 0,
         windows: str = "timm",
+        checkpoint_activations: bool = False,
         args: Mapping[str, Any] | None = None,
     ):
         """
@@ -44,6 +46,7 @@ class TimmBackbone(Backbone):
             freeze_at: how many levels from the image on keep their start weights and BatchNorm statistics: 1 the
                 stem, 2 up to res2, 3 up to res3, ... (detectron2's FREEZE_AT); saves their backward pass.
             windows: how Swin pads maps that its windows do not divide: "official" before shifting them, "timm" after.
+            checkpoint_activations: see `checkpointing.py`.
             args: further arguments of `timm.create_model`.
 
         Raises:
@@ -79,6 +82,7 @@ class TimmBackbone(Backbone):
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
         norms = [nn.LayerNorm(c) if out_norm == "LN" else nn.Identity() for c in channels]
         self.norms = nn.ModuleList(norms)
+        self._checkpointed = checkpointable(self.body, name) if checkpoint_activations else []
         self._frozen = self._up_to(freeze_at)
         for module in self._frozen:
             module.requires_grad_(False)
@@ -94,6 +98,7 @@ class TimmBackbone(Backbone):
             "out_norm": timm_cfg.OUT_NORM,
             "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
             "windows": timm_cfg.WINDOWS,
+            "checkpoint_activations": timm_cfg.CHECKPOINT_ACTIVATIONS,
             "args": dict(timm_cfg.ARGS),
         }
 
@@ -128,6 +133,8 @@ class TimmBackbone(Backbone):
         super().train(mode)
         for module in self._frozen:
             module.eval()
+        for stage in self._checkpointed:
+            stage.grad_checkpointing = mode
         return self
 
     @property
