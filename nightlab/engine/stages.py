@@ -1,4 +1,5 @@
-"""The stages of a run in order: light (where it comes first), image level, hard classes, region level, RDN, HDM.
+"""The stages of a run in order: light and adaptation (where they are asked for), image level, hard classes, region
+level, RDN, HDM.
 
 Every stage is a training run of its own in `stages/<name>/` of the run's folder, from the best checkpoint of the one
 before it. Its checkpoints hold the whole model, so that the last one is the run's result.
@@ -31,9 +32,10 @@ logger = logging.getLogger(__name__)
 BEST, LAST = "model_best.pth", "model_final.pth"
 # What --stage takes, and the stages that it means.
 CHOICES = {
-    "all": ("light", "image", "region", "rdn", "hdm"),
+    "all": ("light", "adapt", "image", "region", "rdn", "hdm"),
     "light": ("light",),
-    "image": ("light", "image"),
+    "adapt": ("light", "adapt"),
+    "image": ("light", "adapt", "image"),
     "region": ("region",),
     "hardness": ("rdn", "hdm"),
 }
@@ -57,6 +59,8 @@ def stages_of(cfg: CfgNode) -> list[str]:
     image = ["light", "image"] if light.NAME in TRAINED and light.TRAIN == "first" else ["image"]
     if len(image) > 1 and "image" not in light.LEVELS:
         raise InputError('MODEL.LIGHT.TRAIN "first" trains the image level\'s adaptation; add image to LEVELS')
+    if cfg.MODEL.ADAPT.ENABLED:
+        image.insert(-1, "adapt")
     if not cfg.MODEL.REGION.ENABLED:
         if labels:
             raise InputError("MODEL.HARDNESS.LABELS: a detector needs the region level; set MODEL.REGION.ENABLED True")
@@ -103,10 +107,10 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> 
     model: Any = None
     for stage in chosen:
         stage_cfg = stage_config(cfg, stage)
-        given = stage in ("light", "image") and cfg.STAGES.IMAGE_LEVEL
+        given = stage in CHOICES["image"] and cfg.STAGES.IMAGE_LEVEL
         before = stages[stages.index(stage) - 1] if stage != stages[0] and not given else None
         start = _result(cfg, before) if before else None
-        hard = hard_classes(cfg, start) if start and stage not in ("light", "image") else None
+        hard = hard_classes(cfg, start) if start and stage not in CHOICES["image"] else None
         if before and hard is not None and not any(hard):
             logger.warning("no class is hard on the held-out images: the run ends as image level")
             _finish(cfg, before)
