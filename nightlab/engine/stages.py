@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
+from detectron2.engine import HookBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
@@ -91,11 +92,11 @@ def stage_config(cfg: CfgNode, stage: str) -> CfgNode:
     return own
 
 
-def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> Any:
+def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, watching: Sequence[HookBase] = ()) -> Any:
     """Train the chosen stages of a configuration, each from the one before it, and return the model.
 
     With `resume`, finished stages are skipped and an interrupted one goes on. Where no class is hard, the run ends as
-    image level.
+    image level. The hooks `watching` see the steps of every stage (see `NightLabTrainer`).
 
     Raises:
         InputError: the configuration has none of the chosen stages, or a stage that they start from is not finished.
@@ -120,15 +121,22 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> 
             continue
         logger.info("stage %s (%d of %d): %s", stage, stages.index(stage) + 1, len(stages), stage_cfg.OUTPUT_DIR)
         os.makedirs(stage_cfg.OUTPUT_DIR, exist_ok=True)
-        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume)
+        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume, watching=watching)
     if len(stages) > 1:
         _finish(cfg, chosen[-1])
     return model if model is not None else _load(build_model(cfg), cfg, _result(cfg, chosen[-1]))
 
 
-def train_stage(cfg: CfgNode, *, start: str | None, hard: Sequence[bool] | None, resume: bool) -> Any:
+def train_stage(
+    cfg: CfgNode,
+    *,
+    start: str | None,
+    hard: Sequence[bool] | None,
+    resume: bool,
+    watching: Sequence[HookBase] = (),
+) -> Any:
     """Train one stage of `stage_config` from the checkpoint `start`; returns the model."""
-    trainer = NightLabTrainer(cfg, hard=hard)
+    trainer = NightLabTrainer(cfg, hard=hard, watching=watching)
     model: NightLab = unwrap(trainer.model)
     if start is not None and not (resume and trainer.checkpointer.has_checkpoint()):
         _load(model, cfg, start)

@@ -52,8 +52,12 @@ class NightLabTrainer(DefaultTrainer):
     What a step sees is a function of (seed, stage, iteration, slot), so that a resumed run repeats the undisturbed one.
     """
 
-    def __init__(self, cfg: CfgNode, *, hard: Sequence[bool] | None = None):
-        """`hard` says which classes are hard; the stages after the image level need it."""
+    def __init__(self, cfg: CfgNode, *, hard: Sequence[bool] | None = None, watching: Sequence[hooks.HookBase] = ()):
+        """
+        Args:
+            hard: which classes are hard; the stages after the image level need it.
+            watching: hooks before its own, which see a step and nothing else.
+        """
         TrainerBase.__init__(self)
         self.cfg = cfg
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
@@ -95,7 +99,7 @@ class NightLabTrainer(DefaultTrainer):
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
-        self.register_hooks(self.build_hooks())
+        self.register_hooks([*watching, *self.build_hooks()])
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue from the run's last checkpoint, or start from MODEL.WEIGHTS, or the backbone's start weights."""
