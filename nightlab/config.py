@@ -112,6 +112,8 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.CALIBRATE = False
     # Also return P^I, as sem_seg_image_level (evaluation turns it on).
     cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
+    # False: the model returns `labels` and their `confidence` in place of `sem_seg`, and never holds K x H x W scores.
+    cfg.MODEL.NIGHTLAB.RETURN_SCORES = True
 
     cfg.MODEL.REGION = CfgNode()
     # Builds the second segmentor.

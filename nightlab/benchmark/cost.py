@@ -25,7 +25,7 @@ COMPONENTS = {
     "region level": "region_level",
 }
 # Methods of the model that are timed as parts of their own.
-METHODS = {"crop": "crop", "paste and merge": "merge"}
+METHODS = {"crop": "crop", "paste and merge": "merge_rows"}
 
 
 def benchmark(

@@ -182,7 +182,8 @@ def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -
     for name in cfg.DATASETS.TEST[:1]:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
         if with_predictions:
-            write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
+            with unwrap(model).returning(scores=False):
+                write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
         write_light_pictures(cfg, unwrap(model).eval(), name)
     if with_predictions:
         write_hardness(cfg, unwrap(model).eval())
@@ -197,8 +198,8 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     classes = records[0]["source"].classes
     evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra)
     inner.source = cfg.MODEL.NIGHTLAB.REGIONS if inner.region_level is not None else "none"
-    inner.return_image_level = True
-    figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
+    with inner.returning(scores=False):
+        figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
     if not comm.is_main_process():
         return None
     logger.info("%s\n%s", name, results_table(figures, classes, hard))

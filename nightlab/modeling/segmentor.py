@@ -16,6 +16,7 @@ from nightlab.modeling.layers import resize_to
 from nightlab.modeling.light import build_light
 from nightlab.modeling.light_losses import CycleLosses, LightLosses, build_light_losses
 from nightlab.modeling.losses import segmentation_loss
+from nightlab.modeling.strips import RowMap
 from nightlab.modeling.upernet import FCNHead
 
 
@@ -159,9 +160,15 @@ class Segmentor(nn.Module):
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits `[B, K, h, w]` of images of `size` (H, W), resized and cut to `[B, K, H, W]`."""
+        return resize_to(logits.float(), self._padded(size))[..., : size[0], : size[1]]
+
+    def map_at_image_size(self, logits: Tensor, size: tuple[int, int]) -> RowMap:
+        """As `at_image_size`, for the logits `[K, h, w]` of one image, and to be read by rows."""
+        return RowMap.of(logits.float().contiguous()).resized(self._padded(size)).cut(size)
+
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = size
-        padded = (height + -height % self.step, width + -width % self.step)
-        return resize_to(logits.float(), padded)[..., :height, :width]
+        return height + -height % self.step, width + -width % self.step
 
     def _pad(self, x: Tensor, value: float) -> Tensor:
         """Pads right and below to a multiple of `step`."""
