@@ -13,6 +13,7 @@ from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES, COLORS
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
+from nightlab.modeling.inference import prepare
 from nightlab.modeling.scored import Scored
 
 Color = tuple[int, int, int]
@@ -47,7 +48,7 @@ class Predictor:
     """A model built from a configuration, with the weights of MODEL.WEIGHTS and the names of its classes."""
 
     def __init__(self, cfg: CfgNode):
-        """Raises InputError where no weights are named or they belong to another model."""
+        """Raises InputError where no weights are named, they belong to another model, or it cannot run as TEST says."""
         if not cfg.MODEL.WEIGHTS:
             raise InputError("MODEL.WEIGHTS: names no checkpoint; give it as MODEL.WEIGHTS path/to/model_final.pth")
         cfg = cfg.clone()
@@ -56,6 +57,7 @@ class Predictor:
         self.model = build_model(cfg).eval()
         checkpointer = NightLabCheckpointer(self.model, allow_pickle=cfg.MODEL.ALLOW_PICKLE)
         checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
+        prepare(self.model, cfg)
 
     @property
     def has_regions(self) -> bool:

@@ -42,3 +42,6 @@ def test_a_prediction_agrees_with_the_model(nano_cfg, tmp_path):
     assert 0.9 < seen.uncertainty.min() and seen.uncertainty.max() <= 1  # an untrained model has no idea
     assert (seen.image_level == seen.labels).all() and len(seen.boxes) == 0 and not predictor.has_regions
     assert (predictor.adapted(image) == image).all()
+    nano_cfg.TEST.PRECISION = "float16"
+    with pytest.raises(InputError, match="TEST.PRECISION float16"):
+        Predictor(nano_cfg)

@@ -16,6 +16,7 @@ from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.timing import REST, Stopwatch, Timing, peak_memory_mib, reset_peak_memory
 from nightlab.engine.environment import versions
 from nightlab.engine.optimizer import build_optimizer
+from nightlab.modeling.inference import how_tested, prepare, restore
 
 # What is timed and counted apart from the rest, as paths inside the model; the latter two where there are regions.
 COMPONENTS = {
@@ -40,6 +41,9 @@ def benchmark(
 ) -> dict[str, Any]:
     """What the model of `cfg` costs on MODEL.DEVICE, with random weights and random images of `size` (height, width).
 
+    A forward pass runs as TEST.PRECISION and TEST.COMPILE say, and gives log-probabilities or, without RETURN_SCORES,
+    labels.
+
     Args:
         train: also a training step of the stage MODEL.NIGHTLAB.STAGE, on images of `size` (crops, in stage "region").
         regions: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS.
@@ -61,7 +65,8 @@ def benchmark(
     components = {name: path for name, path in COMPONENTS.items() if getattr(model, path.split(".")[0]) is not None}
     modules = {name: model.get_submodule(path) for name, path in components.items()}
     inputs = [_random_input(size, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES) for _ in range(batch)]
-    calls = {"forward": (_forward(model, inputs), "float32")}
+    prepare(model, cfg)
+    calls = {"forward": (_forward(model, inputs), how_tested(cfg))}
     if train:
         amp = cfg.SOLVER.AMP.ENABLED and model.device.type == "cuda"  # as the trainer
         calls["training_step"] = (_training_step(cfg, model, inputs, amp), "mixed" if amp else "float32")
@@ -78,6 +83,7 @@ def benchmark(
             "peak_memory_mib": peak_memory_mib(model.device),
             "precision": precision,
         }
+        restore(model)  # training and tracing know nothing of it
     # Last, for tracing takes memory that the peaks above should not hold.
     gmac, uncounted = count_gmac(model, size, components)
     return {**report, "gmac": gmac, "uncounted_operations": uncounted, "environment": environment(model.device)}
@@ -98,7 +104,7 @@ def _random_input(size: tuple[int, int], num_classes: int) -> dict[str, Tensor]:
 
 
 def _forward(model: nn.Module, inputs: list[dict[str, Tensor]]) -> Callable[[Stopwatch], object]:
-    """From frames to log-probabilities of their size."""
+    """From frames to log-probabilities or labels of their size."""
 
     def call(watch: Stopwatch) -> None:
         model.eval()

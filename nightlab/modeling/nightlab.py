@@ -121,6 +121,7 @@ class NightLab(nn.Module):
         self.return_image_level = return_image_level
         self.return_scores = return_scores
         self.calibrate = calibrate
+        self.compiled = False  # `inference.prepare` may set it
         self.labels = labels or LabelRule()
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))
@@ -402,8 +403,10 @@ class NightLab(nn.Module):
         """The region level's logits over whole crops: at the head's own size, or the crop's where that was padded."""
         assert self.region_level is not None
         segmentor = self.region_level.segmentor
-        logits = self._tempered(self.region_level(crops).logits.float(), self.region_temperature)
-        height, width = crops.shape[-2:]
+        count, (height, width) = len(crops), crops.shape[-2:]
+        if self.compiled:  # for a few numbers of crops, and not for every one
+            crops = F.pad(crops, (0,) * 7 + (-count % self.max_regions,))
+        logits = self._tempered(self.region_level(crops).logits[:count].float(), self.region_temperature)
         if height % segmentor.step or width % segmentor.step:
             logits = segmentor.at_image_size(logits, (height, width))
         return logits

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.errors import InputError
+from nightlab.modeling.inference import in_precision
 from nightlab.modeling.layers import resize_to
 from nightlab.modeling.light import build_light
 from nightlab.modeling.light_losses import CycleLosses, LightLosses, build_light_losses
@@ -68,6 +69,7 @@ class Segmentor(nn.Module):
             light_losses: what trains `light` beside the segmentation.
         """
         super().__init__()
+        self.precision = torch.float32  # of testing, where `inference.prepare` sets another
         self.light = light
         self.light_losses = light_losses
         self.backbone = backbone
@@ -131,8 +133,9 @@ class Segmentor(nn.Module):
         x = (adapted - self.pixel_mean) / self.pixel_std
         # Zeros are the mean colour here, as in detectron2's ImageList.
         x = self._pad(x, 0).contiguous(memory_format=self.memory_format)
-        features = self.backbone(x)
-        logits = self.decode_head(features)
+        with in_precision(self, self.precision, x.device):
+            features = self.backbone(x)
+            logits = self.decode_head(features)
         aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
         return SegmentorOutput(logits, aux_logits, x, features, adapted)
 
