@@ -117,6 +117,8 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.CALIBRATE = False
     # Also return P^I, as sem_seg_image_level (evaluation turns it on).
     cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
+    # False: the model returns `labels` and their `confidence` in place of `sem_seg`, and never holds K x H x W scores.
+    cfg.MODEL.NIGHTLAB.RETURN_SCORES = True
 
     cfg.MODEL.REGION = CfgNode()
     # Builds the second segmentor.
@@ -270,6 +272,11 @@ def _add_schedule(cfg: CfgNode) -> None:
         cfg.STAGES[name].EVAL_PERIOD = 0
     # Multi-scale testing: factors of the test size; used when TEST.AUG.ENABLED.
     cfg.TEST.AUG.SCALES = [0.25, 0.5, 0.75, 1.0, 1.25]
+    # How evaluation, demo, web page, benchmark and nightlab.load run the networks: in "float32", "bfloat16" or, on GPUs
+    # alone, "float16", and by a backend of torch.compile, as "inductor" ("": as they are). What follows from their
+    # outputs is float32 always. Each new size of frames compiles anew.
+    cfg.TEST.PRECISION = "float32"
+    cfg.TEST.COMPILE = ""
     # Pictures of this many test images are written after training: spread over the ranking by mIoU or, with both
     # levels, those that merging helped most and those that it hurt most.
     cfg.TEST.PICTURES = 12

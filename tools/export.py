@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output.suffix != ".onnx":
         raise InputError(f"{options.output}: name a file that ends in .onnx")
     size = tuple(options.size)
-    cfg = load_config(options.config_file, [*options.opts, "MODEL.DEVICE", "cpu"])
+    as_it_is = ("MODEL.DEVICE", "cpu", "TEST.PRECISION", "float32", "TEST.COMPILE", "")
+    cfg = load_config(options.config_file, [*options.opts, *as_it_is])
     predictor = Predictor(cfg)
     if options.images:
         images = [read_image(file) for file in find_images(options.images)[: options.number]]

@@ -13,12 +13,15 @@ from nightlab.benchmark.macs import Count, ImageLevel
 from nightlab.benchmark.peers import build_peer, windows_of
 from nightlab.benchmark.timing import Timing
 from nightlab.modeling import NightLab
+from nightlab.modeling.inference import PRECISIONS, how_tested, in_precision, prepare, restore
 
 
 def compare_with_peer(
     cfg: CfgNode, name: str, *, size: tuple[int, int], batch: int = 1, repeats: int = 5, warmup: int = 1
 ) -> dict[str, Any]:
     """Ours over the peer's, from images of `size` (height, width) to logits of that size, on MODEL.DEVICE.
+
+    Both run as TEST.PRECISION and TEST.COMPILE say.
 
     Returns:
         `time_ratio` (of the medians), `gmac_ratio`, `max_relative_difference` (of the logits, as a share of the
@@ -36,13 +39,18 @@ def compare_with_peer(
     level = ImageLevel(model.image_level).eval()
     frames = 255 * torch.rand(batch, 3, *size, device=model.device)
     images = (frames - model.image_level.pixel_mean) / model.image_level.pixel_std
-    with torch.no_grad():
+    prepare(model, cfg)
+    if cfg.TEST.COMPILE:
+        peer.model.__dict__["forward"] = torch.compile(peer.model.forward, backend=cfg.TEST.COMPILE, dynamic=False)
+    with torch.no_grad(), in_precision(peer.model, PRECISIONS[cfg.TEST.PRECISION], model.device):
         theirs = peer.to_logits(images)
         ours = level(frames) if peer.full_size else model.image_level(frames).logits
         difference = float((ours - theirs).abs().max() / theirs.abs().max())
         del ours, theirs
         runs: dict[str, Callable[[], object]] = {"ours": lambda: level(frames), "theirs": lambda: peer.model(images)}
         seconds = alternate(runs, model.device, repeats=repeats, warmup=warmup)
+    restore(model)
+    peer.model.__dict__.pop("forward", None)
     counted: dict[str, tuple[nn.Module, torch.Tensor]] = {"ours": (level, frames), "theirs": (peer.to_logits, images)}
     gmac = {side: Count(module, x[:1]).total / 1e9 for side, (module, x) in counted.items()}
     medians = {side: statistics.median(values) for side, values in seconds.items()}
@@ -56,6 +64,7 @@ def compare_with_peer(
             "version": peer.version,
             "median_s": medians,
             "repeats": repeats,
+            "precision": how_tested(cfg),
             "time_ratio_least": min(ratios),
             "time_ratio_most": max(ratios),
             "gmac": gmac,
@@ -86,7 +95,8 @@ def peer_table(report: Mapping[str, Any]) -> str:
     spread = f"{peer['time_ratio_least']:.3f} to {peer['time_ratio_most']:.3f}"
     return "\n".join(
         [
-            f"beside {peer['name']} {peer['version']}: image level, same weights, {peer['repeats']} runs in turns",
+            f"beside {peer['name']} {peer['version']}: image level, same weights, {peer['precision']}, "
+            f"{peer['repeats']} runs in turns",
             f"  time    {seconds['ours']:.3f} s, theirs {seconds['theirs']:.3f}: {report['time_ratio']:.3f}, {spread}",
             f"  GMAC    {gmac['ours']:.1f}, theirs {gmac['theirs']:.1f}: {report['gmac_ratio']:.3f}",
             f"  {peer['compared']} differ by at most {report['max_relative_difference']:.1e} of the largest",

@@ -147,7 +147,8 @@ class NightLabTrainer(DefaultTrainer):
         model.source = VALIDATION_SOURCES.get(self.stage, "none")
         source = self._val_records[0]["source"]
         evaluator = NightLabEvaluator("val", source.classes, model.hard_class_mask.tolist())
-        results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
+        with model.returning(scores=False):
+            results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
         figures = comm.all_gather(results)[0]["sem_seg"]
         if model.region_level is not None and self.stage in ("region", "rdn", "hdm") and comm.is_main_process():
             put_levels(model, self._val_records)

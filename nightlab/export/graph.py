@@ -18,6 +18,7 @@ from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.light import Clahe, OnnxEnhancement, ScriptedEnhancement
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.regions import Size
+from nightlab.modeling.strips import decided
 
 IMAGE_OUTPUTS = ("labels", "confidence")
 DUAL_OUTPUTS = (*IMAGE_OUTPUTS, "image_level_labels", "boxes", "scores", "real")
@@ -33,7 +34,7 @@ class ImageLevelGraph(nn.Module):
         self.model = model
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        return _decided(self.model.image_pass(_channels_first(frame)).log_probabilities)
+        return decided(self.model.image_pass(_channels_first(frame)).log_probabilities)
 
 
 class DualLevelGraph(nn.Module):
@@ -59,8 +60,8 @@ class DualLevelGraph(nn.Module):
         crops = model.crop([image.frame], [found.boxes])
         pasted = fixed.paste(model._cropped_logits(crops), found, image.size, self.largest)
         merged = merge.joined(image.log_probabilities, pasted, self.used, model.merge_rule)
-        before = image.log_probabilities.argmax(dim=0).byte()
-        return (*_decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
+        before = decided(image.log_probabilities).labels
+        return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 
     def found(self, image: ImagePass) -> Scored:
         """What `NightLab.detected` and `NightLab.choose` find, filled up to MAX_REGIONS."""
@@ -137,9 +138,3 @@ def build_graph(model: NightLab, level: str = "all") -> ImageLevelGraph | DualLe
 
 def _channels_first(frame: Tensor) -> Tensor:
     return frame.permute(2, 0, 1).float()
-
-
-def _decided(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """Class ids, uint8 `[H, W]`, and their probability, float32 `[H, W]`."""
-    score, labels = log_probabilities.max(dim=0)
-    return labels.byte(), score.exp()

@@ -119,15 +119,15 @@ def _rows(length: int, size: int, device: torch.device | None = None) -> tuple[t
     return _axis(length, size, device)[1]
 
 
+@torch.compiler.assume_constant_result
 def _axis(length: int, size: int, device: torch.device | None) -> tuple[tuple[Band, ...], tuple[tuple[Band, ...], ...]]:
-    # Tensors made while a graph is captured belong to it alone.
-    return _make_axis(length, size, device) if torch.compiler.is_compiling() else _kept_axis(length, size, device)
+    """What `_columns` and `_rows` give; made once, also where torch.compile captures a graph around it."""
+    return _kept_axis(length, size, device)
 
 
 def _make_axis(
     length: int, size: int, device: torch.device | None
 ) -> tuple[tuple[Band, ...], tuple[tuple[Band, ...], ...]]:
-    """What `_columns` and `_rows` give."""
     shifted = _shifted(length, size)
     with torch.inference_mode(False):  # or those kept could not serve training later
         columns = _bands(shifted.transpose(1, 2, 0).reshape(size, 3 * length), device)
