@@ -14,6 +14,7 @@ from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hoo
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventStorage
 from torch import nn
 
 from nightlab.data.adaptation import adaptation_sets
@@ -129,6 +130,10 @@ class NightLabTrainer(DefaultTrainer):
             ret += [checkpoints, hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD)]
         return [*ret, StopWhenAsked(self.checkpointer)]
 
+    def build_writers(self) -> list[Any]:
+        _, *others = super().build_writers()
+        return [ProgressPrinter(self.max_iter), *others]
+
     def measure_gains(self) -> None:
         """For the stage hdm, once its weights are there: the labels that it learns from."""
         assert isinstance(self._mapper, FrameMapper)
@@ -182,6 +187,16 @@ class Validation(hooks.EvalHook):
         super().after_step()
         if self.trainer.iter + 1 == self.trainer.max_iter:
             self._do_eval()
+
+
+class ProgressPrinter(CommonMetricPrinter):
+    """detectron2's, which divides by zero where the writers close before the time of any step is known: when a run is
+    stopped in its first iterations, right after they wrote."""
+
+    def _get_eta(self, storage: EventStorage) -> str | None:
+        if self._last_write is not None and self._last_write[0] == storage.iter:
+            self._last_write = None
+        return super()._get_eta(storage)
 
 
 class WatchLight(hooks.HookBase):
