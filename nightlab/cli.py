@@ -11,7 +11,7 @@ COMMANDS = {
     "train": ("projects", "train_net.py", "train and evaluate; --eval-only evaluates"),
     "demo": ("tools", "demo.py", "show what a model sees in images, a video or a camera"),
     "web": ("tools", "web_demo.py", "the same on a local web page, with the photos of your browser"),
-    "export": ("tools", "export.py", "write a model as an ONNX file"),
+    "export": ("tools", "export.py", "write a model as one file, ONNX or torch.export's"),
     "check": ("tools", "check_dataset.py", "check the files of a data set"),
     "compare": ("tools", "compare.py", "intervals of evaluations and of their differences"),
     "report": ("tools", "report.py", "write the page of a run again"),

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from nightlab.export.onnx_file import Agreement
+from nightlab.export.checked import Agreement
 
 
 @pytest.fixture
 def export(load_tool, monkeypatch):
-    """The tool with a model that is not loaded and a file that is not an ONNX graph."""
+    """The tool with a model that is not loaded and a file that is no graph."""
     tool = load_tool("export")
     tool.calls = []
 
@@ -18,7 +18,7 @@ def export(load_tool, monkeypatch):
         tool.calls.append((size, images, level))
         return Agreement([1.0, 0.9995])
 
-    monkeypatch.setattr(tool, "export_onnx", write)
+    monkeypatch.setattr(tool, "export", write)
     monkeypatch.setattr(tool, "Predictor", lambda cfg: cfg)
     return tool
 
@@ -50,4 +50,4 @@ def test_images_of_ones_own(export, repository, tmp_path, capsys):
 
 def test_another_ending_is_refused(export, repository, tmp_path, capsys):
     assert export.main(arguments(repository, tmp_path / "model.pt")) == 2
-    assert "name a file that ends in .onnx" in capsys.readouterr().err
+    assert "name a file that ends in .onnx or .pt2" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The whole of it under onnxruntime: one file for both levels, that says what the model says and what it is."""
+"""The whole of it as a file of each format: both levels, saying what the model says and what it is."""
 
 import copy
 
@@ -10,11 +10,10 @@ import torch
 import nightlab
 from nightlab.data.cityscapes import CLASSES
 from nightlab.errors import InputError
-from nightlab.export import onnx_file
+from nightlab.export import checked
+from nightlab.export.checked import FORMATS, Format, export
 from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
-from nightlab.export.onnx_file import export_onnx
 from nightlab.modeling.light import Clahe
-from nightlab.runtime import OnnxModel
 
 SIZE = (60, 80)
 
@@ -25,12 +24,12 @@ def images():
     return [cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), SIZE[::-1]) for _ in range(3)]
 
 
-@pytest.fixture(scope="module")
-def both(predictor, images, tmp_path_factory):
-    """The exported dual-level model and how far it agrees."""
-    path = tmp_path_factory.mktemp("onnx") / "both.onnx"
-    agreement = export_onnx(predictor, path, SIZE, images)
-    return OnnxModel(path, threads=1), agreement
+@pytest.fixture(scope="module", params=FORMATS)
+def both(request, predictor, images, tmp_path_factory):
+    """The exported dual-level model, read again, and how far it agrees."""
+    path = tmp_path_factory.mktemp("exported") / f"both{request.param}"
+    agreement = export(predictor, path, SIZE, images)
+    return nightlab.load(path), agreement
 
 
 def test_labels_regions_and_scores_agree(both, predictor, images):
@@ -76,29 +75,23 @@ def test_without_a_proposal_the_image_level_stands(predictor, images):
 
 
 def test_what_disagrees_is_not_written(predictor, images, tmp_path, monkeypatch):
-    def write(graph, example, path, metadata):
-        path.write_text("a file")
-
     class Other:
         metadata = {"level": "image"}
-
-        def __init__(self, path):
-            pass
 
         def run(self, frame):
             return {"labels": np.full(SIZE, 99, np.uint8)}
 
-    monkeypatch.setattr(onnx_file, "_write", write)
-    monkeypatch.setattr(onnx_file, "OnnxModel", Other)
+    write = Format(lambda graph, example, path, metadata: path.write_text("a file"), lambda path: Other())
+    monkeypatch.setitem(FORMATS, ".onnx", write)
     with pytest.raises(InputError, match="not written, since only 0"):
-        export_onnx(predictor, tmp_path / "x.onnx", SIZE, images[:1], level="image")
+        export(predictor, tmp_path / "x.onnx", SIZE, images[:1], level="image")
     assert not list(tmp_path.iterdir())
 
 
 def test_packages_that_are_missing_are_named(predictor, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(checked, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(InputError, match="needs onnxscript; pip install onnxscript"):
-        export_onnx(predictor, tmp_path / "x.onnx", SIZE, images)
+        export(predictor, tmp_path / "x.onnx", SIZE, images)
 
 
 @torch.no_grad()
