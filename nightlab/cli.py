@@ -4,6 +4,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+import nightlab
 from nightlab.places import folder
 
 # Command -> the folder of its file, the file, what it does.
@@ -26,11 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["evaluate"]:
         given = ["train", "--eval-only", *given[1:]]
+    if given == ["--version"]:
+        print(f"nightlab {nightlab.__version__}")
+        return 0
     if not given or given[0] not in COMMANDS:
         asked = given[:1] in ([], ["-h"], ["--help"])
         print(_usage(), file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
-    import nightlab.needs_detectron2  # noqa: F401
+    from nightlab import needs_detectron2  # noqa: F401
 
     place, file, _ = COMMANDS[given[0]]
     before = sys.argv

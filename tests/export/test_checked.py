@@ -18,17 +18,10 @@ from nightlab.modeling.light import Clahe
 SIZE = (60, 80)
 
 
-@pytest.fixture(scope="module")
-def images():
-    rng = np.random.default_rng(0)
-    return [cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), SIZE[::-1]) for _ in range(3)]
-
-
 @pytest.fixture(scope="module", params=FORMATS)
-def both(request, predictor, images, tmp_path_factory):
+def both(request, exported):
     """The exported dual-level model, read again, and how far it agrees."""
-    path = tmp_path_factory.mktemp("exported") / f"both{request.param}"
-    agreement = export(predictor, path, SIZE, images)
+    path, agreement = exported(request.param)
     return nightlab.load(path), agreement
 
 
