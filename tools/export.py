@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         images = [_street(i, size) for i in range(options.number)]
         what = "made scenes"
     make_folder(options.output.parent)
-    agreement = export(predictor, options.output, size, images, level=options.level)
+    agreement = export(predictor, options.output, size, images, level=options.level, dynamic=options.dynamic)
     print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB for frames of {size[1]}x{size[0]}")
     print(
         f"labels equal to the model's on {len(images)} {what}: {100 * agreement.mean:.4f} %, "
@@ -63,6 +63,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="to write, .onnx or .pt2")
     parser.add_argument("--size", required=True, nargs=2, type=positive, metavar=("H", "W"), help="of the frames")
     parser.add_argument("--level", choices=["all", "image"], default="all", help="image: without the region level")
+    parser.add_argument("--dynamic", action="store_true", help="run found regions only, not always MAX_REGIONS")
     parser.add_argument("--images", nargs="+", metavar="PATH", help="files, folders or patterns to compare on")
     parser.add_argument("--number", type=positive, default=3, metavar="N", help="of images compared (default: 3)")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="as MODEL.WEIGHTS")

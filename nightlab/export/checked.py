@@ -58,6 +58,7 @@ def export(
     images: Sequence[np.ndarray],
     *,
     level: str = "all",
+    dynamic: bool = False,
     least: float = 0.999,
 ) -> Agreement:
     """Write a model for frames of one size; the file gets its name once it agrees with the model.
@@ -68,6 +69,7 @@ def export(
         size: (height, width) of the frames.
         images: what is compared, uint8 `[H, W, 3]`, RGB; scaled to `size`.
         level: "all", or "image" for the image level alone.
+        dynamic: whether the region level sees as many regions as there are, instead of always MAX_REGIONS.
         least: the share of equal labels, over all images, below which nothing is written.
 
     Raises:
@@ -77,7 +79,7 @@ def export(
     if not images:
         raise InputError("no image to check the export with")
     frames = [fitted(image, size) for image in images]
-    graph, example = _prepared(predictor, level, frames[0])
+    graph, example = _prepared(predictor, level, dynamic, frames[0])
     with written_aside(path) as aside:
         format_.write(graph, example, aside, describe(predictor, graph, size))
         agreement = compare(predictor, format_.read(aside), frames)
@@ -127,6 +129,7 @@ def describe(predictor: Predictor, graph: ImageLevelGraph | DualLevelGraph, size
         "colors": [list(color) for color in predictor.colors],
         "hard_classes": [predictor.classes[k] for k in model.hard_class_mask.nonzero()[:, 0].tolist()],
         "max_regions": model.max_regions if dual else 0,
+        "dynamic_regions": dual and graph.dynamic,
         "merge": model.merge_rule if dual else "",
         "preprocessing": {
             "in_the_graph": True,
@@ -146,12 +149,12 @@ def fitted(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _prepared(
-    predictor: Predictor, level: str, frame: np.ndarray
+    predictor: Predictor, level: str, dynamic: bool, frame: np.ndarray
 ) -> tuple[ImageLevelGraph | DualLevelGraph, torch.Tensor]:
     """The graph of a copy of the model without operators that runtimes lack, and an example of its input."""
     model = copy.deepcopy(predictor.model).requires_grad_(False)
     replace_deformable(model)
-    graph, example = build_graph(model, level).eval(), torch.from_numpy(np.ascontiguousarray(frame))
+    graph, example = build_graph(model, level, dynamic).eval(), torch.from_numpy(np.ascontiguousarray(frame))
     with torch.no_grad():
         # Once for real: matrices that `conv_of_resized` remembers must not be the exporter's stand-ins.
         graph(example)

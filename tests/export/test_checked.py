@@ -28,6 +28,7 @@ def both(request, exported):
 def test_labels_regions_and_scores_agree(both, predictor, images):
     model, agreement = both
     assert agreement.mean >= 0.999 and len(agreement.shares) == 3
+    assert [len(model(image).regions) for image in images] == [1, 3, 2]
     for image in images:
         ours, theirs = model(image), predictor(image)
         assert len(np.unique(ours.labels)) > 2 and (ours.labels != ours.image_level).any()
@@ -41,7 +42,7 @@ def test_labels_regions_and_scores_agree(both, predictor, images):
 def test_the_file_tells_what_it_is(both):
     told = both[0].metadata
     assert told["classes"] == list(CLASSES) and told["hard_classes"] == ["pole", "traffic sign", "person"]
-    assert told["size"] == [60, 80] and told["level"] == "all" and told["max_regions"] == 2
+    assert told["size"] == [60, 80] and told["level"] == "all" and told["max_regions"] == 3
     assert told["preprocessing"]["fits_into"] == [57, 70] and len(told["colors"]) == 19
 
 
@@ -88,10 +89,24 @@ def test_packages_that_are_missing_are_named(predictor, images, tmp_path, monkey
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("most", [1, 3])
+def test_leaving_out_regions_that_are_not_there_changes_nothing(predictor, images, monkeypatch, most):
+    monkeypatch.setattr(predictor.model, "max_regions", most)
+    crops = []
+    hook = predictor.model.region_level.register_forward_hook(lambda _, inputs, __: crops.append(len(inputs[0])))
+    with hook:
+        for image in images:
+            frame = torch.from_numpy(image)
+            every, found = (build_graph(predictor.model, dynamic=dynamic)(frame) for dynamic in (False, True))
+            assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in zip(every, found, strict=True))
+    assert crops == ([1] * 6 if most == 1 else [3, 2, 3, 3, 3, 2])
+
+
+@torch.no_grad()
 def test_the_graph_is_calibrated_as_the_model(predictor, images):
     calibrated = copy.deepcopy(predictor)
     model = calibrated.model
-    model.calibrate = True
+    model.calibrate, model.score_thresh = True, 0.0
     model.image_temperature.fill_(2.0)
     model.region_temperature.fill_(3.0)
     model.detector.platt.copy_(torch.tensor([0.5, -1.0]))
