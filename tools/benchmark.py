@@ -3,10 +3,12 @@
     python tools/benchmark.py --config-file configs/nightcity/upernet_swin_tiny.yaml --size 512 1024 --train
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
+    python tools/benchmark.py --config-file CFG --exported model.onnx MODEL.WEIGHTS model_final.pth
 
 Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
 ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
-over the peer's. Time and memory mean something on an otherwise idle machine only.
+over the peer's. A file of tools/export.py runs in turns with the model that it was made of, from frame to labels; the
+JSON then has `exported`. Time and memory mean something on an otherwise idle machine only.
 """
 
 import argparse
@@ -15,7 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nightlab.arguments import positive
-from nightlab.benchmark import PEERS, benchmark, compare_with_peer, peer_table, report_table
+from nightlab.benchmark import (
+    PEERS,
+    benchmark,
+    compare_with_exported,
+    compare_with_peer,
+    exported_table,
+    peer_table,
+    report_table,
+)
 from nightlab.config import load_config
 from nightlab.errors import exits_on_input_error
 from nightlab.files import write_json
@@ -42,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = {"batch": options.batch, "repeats": options.repeats, "warmup": options.warmup}
         report |= compare_with_peer(cfg, options.peer, size=size, **count)
         print(peer_table(report))
+    if options.exported:
+        report |= compare_with_exported(cfg, options.exported, repeats=options.repeats, warmup=options.warmup)
+        print(exported_table(report))
     if options.json:
         write_json(options.json, report)
     return 0
@@ -59,6 +72,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
     parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
     parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
+    parser.add_argument(
+        "--exported", type=Path, metavar="FILE", help="compare the model of MODEL.WEIGHTS with this file made of it"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     return parser.parse_args(arguments)

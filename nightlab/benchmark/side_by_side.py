@@ -1,7 +1,7 @@
 """Our image level and a peer with the same weights, in alternating runs: time, multiply-adds and outputs."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,19 +46,16 @@ def compare_with_peer(
     # The wrapper, because a trace refuses outputs that are no tensors.
     counted: dict[str, tuple[nn.Module, torch.Tensor]] = {"ours": (level, frames), "theirs": (peer.to_logits, images)}
     gmac = {side: analysis(module, x[:1]).total() / 1e9 for side, (module, x) in counted.items()}
-    medians = {side: statistics.median(values) for side, values in seconds.items()}
-    ratios = [a / b for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
+    times = compared(seconds["ours"], seconds["theirs"])
     return {
-        "time_ratio": medians["ours"] / medians["theirs"],
+        "time_ratio": times.pop("time_ratio"),
         "gmac_ratio": gmac["ours"] / gmac["theirs"],
         "max_relative_difference": difference,
         "peer": {
             "name": peer.name,
             "version": peer.version,
-            "median_s": medians,
-            "repeats": repeats,
-            "time_ratio_least": min(ratios),
-            "time_ratio_most": max(ratios),
+            "median_s": {side: statistics.median(values) for side, values in seconds.items()},
+            **times,
             "gmac": gmac,
             "compared": "full-size logits" if peer.full_size else "logits at stride 4",
         },
@@ -78,6 +75,17 @@ def alternate(
             if turn >= 0:
                 seconds[name].append(timing.median)
     return seconds
+
+
+def compared(seconds: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
+    """Of runs in turns: the ratio of the medians, and the least and most of the ratios of neighbouring runs."""
+    ratios = [a / b for a, b in zip(seconds, others, strict=True)]
+    return {
+        "time_ratio": statistics.median(seconds) / statistics.median(others),
+        "time_ratio_least": min(ratios),
+        "time_ratio_most": max(ratios),
+        "repeats": len(ratios),
+    }
 
 
 def peer_table(report: Mapping[str, Any]) -> str:

@@ -24,10 +24,12 @@ class ExportedModel(ABC):
         size: (height, width) of the frames that the graph takes. Others of this aspect are scaled to it and back.
         classes, colors: names and RGB colours in the order of the class ids.
         metadata: all that the file tells about itself.
+        engine: what runs it, and where.
     """
 
-    def __init__(self, metadata: dict[str, Any]):
+    def __init__(self, metadata: dict[str, Any], engine: str):
         self.metadata = metadata
+        self.engine = engine
         self.size: tuple[int, int] = tuple(metadata["size"])
         self.classes: list[str] = metadata["classes"]
         self.colors: list[list[int]] = metadata["colors"]

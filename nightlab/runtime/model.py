@@ -34,7 +34,8 @@ class OnnxModel(ExportedModel):
         told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if told is None:
             raise InputError(f"{path}: not a model of NightLab's; make one with tools/export.py")
-        super().__init__(json.loads(told))
+        where = self._session.get_providers()[0].removesuffix("ExecutionProvider")
+        super().__init__(json.loads(told), f"onnxruntime {onnxruntime.__version__}, {where}")
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, frame: np.ndarray) -> dict[str, np.ndarray]:
