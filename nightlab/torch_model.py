@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision  # noqa: F401  its operators: the graph names them
-from torch.export.passes import move_to_device_pass
 
 from nightlab.errors import InputError
 from nightlab.runtime.exported import METADATA_KEY, ExportedModel
@@ -29,6 +28,8 @@ class TorchModel(ExportedModel):
                 f"written by {self.metadata['torch']}: use that one, or export it again"
             ) from None
         if self._device.type != "cpu":
+            from torch.export.passes import move_to_device_pass
+
             program = move_to_device_pass(program, self._device)
         self._graph = program.module()
 
