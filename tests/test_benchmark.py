@@ -15,8 +15,7 @@ from detectron2.modeling import build_model
 from torch import nn
 from torch.nn import functional as F
 
-import nightlab
-from nightlab.benchmark import Timing, benchmark, compare_with_exported, compare_with_peer, report_table
+from nightlab.benchmark import Timing, benchmark, compare_with_exported, compare_with_peer, exported, report_table
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.side_by_side import alternate
 from nightlab.errors import InputError
@@ -326,12 +325,11 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
     torch.save({"model": build_model(nano_cfg).state_dict()}, tmp_path / "model.pth")
     (tmp_path / "config.yaml").write_text(nano_cfg.dump())
     nano_cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
-    (tmp_path / "model.pt2").touch()
     count = ["--size", "40", "64", "--repeats", "2", "--warmup", "0"]
     arguments = ["--config-file", str(tmp_path / "config.yaml"), *count, "--json", str(tmp_path / "cost.json")]
     predictor = Predictor(nano_cfg)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nightlab, "load", lambda path: Same(predictor))
+        patch.setattr(exported, "TorchModel", lambda path: Same(predictor))
         options = ["--exported", str(tmp_path / "model.pt2"), "MODEL.WEIGHTS", nano_cfg.MODEL.WEIGHTS]
         assert load_tool("benchmark").main([*arguments, *options]) == 0
     found = json.loads((tmp_path / "cost.json").read_text())["exported"]

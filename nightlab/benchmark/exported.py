@@ -1,6 +1,5 @@
 """A model beside the file that tools/export.py made of it, in alternating runs: time from a frame to labels."""
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,29 +8,27 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
-import nightlab
 from nightlab.benchmark.side_by_side import alternate, compared
 from nightlab.data.nightstreet import render
 from nightlab.errors import InputError
 from nightlab.predictor import Predictor
 from nightlab.runtime import ExportedModel, OnnxModel
-
-FIRST_SCENE = 2_000_000  # NightStreet's test scenes
+from nightlab.torch_model import TorchModel
 
 
 def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup: int = 1) -> dict[str, Any]:
     """The file over the model of MODEL.WEIGHTS, on a made night street of the file's size; as many threads each.
 
     Returns:
-        `exported`: `file`, its `engine`, `size` and `level`, seconds of both sides (`median_s`), what `compared` gives
-        and `equal_labels`, the share of pixels.
+        `exported`: `file`, its `engine`, `size` and `level`, what `compared` gives, and `equal_labels`, the share of
+        pixels.
 
     Raises:
         InputError: the file is none of tools/export.py, or no weights are named.
     """
     model = load_exported(file)
     predictor = Predictor(cfg)
-    frame = render(FIRST_SCENE, model.size, "night").image
+    frame = render(0, model.size, "night").image
     image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
     alone = model.metadata["level"] == "image"
 
@@ -55,8 +52,7 @@ def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup:
             "engine": model.engine,
             "size": list(model.size),
             "level": model.metadata["level"],
-            "median_s": {side: statistics.median(values) for side, values in seconds.items()},
-            **compared(seconds["exported"], seconds["eager"]),
+            **compared(seconds),
             "equal_labels": equal,
         }
     }
@@ -68,13 +64,11 @@ def load_exported(file: Path) -> ExportedModel:
     Raises:
         InputError: it is none of tools/export.py.
     """
-    if file.suffix == ".onnx" and file.is_file():
+    if file.suffix == ".pt2":
+        return TorchModel(file)
+    if file.suffix == ".onnx":
         return OnnxModel(file, threads=torch.get_num_threads())
-    if file.suffix != ".pt2":
-        raise InputError(f"{file}: no file of tools/export.py; name an .onnx or .pt2 file")
-    model = nightlab.load(file)
-    assert isinstance(model, ExportedModel)
-    return model
+    raise InputError(f"{file}: no file of tools/export.py; name an .onnx or .pt2 file")
 
 
 def exported_table(report: Mapping[str, Any]) -> str:

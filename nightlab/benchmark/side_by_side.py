@@ -46,7 +46,7 @@ def compare_with_peer(
     # The wrapper, because a trace refuses outputs that are no tensors.
     counted: dict[str, tuple[nn.Module, torch.Tensor]] = {"ours": (level, frames), "theirs": (peer.to_logits, images)}
     gmac = {side: analysis(module, x[:1]).total() / 1e9 for side, (module, x) in counted.items()}
-    times = compared(seconds["ours"], seconds["theirs"])
+    times = compared(seconds)
     return {
         "time_ratio": times.pop("time_ratio"),
         "gmac_ratio": gmac["ours"] / gmac["theirs"],
@@ -54,7 +54,6 @@ def compare_with_peer(
         "peer": {
             "name": peer.name,
             "version": peer.version,
-            "median_s": {side: statistics.median(values) for side, values in seconds.items()},
             **times,
             "gmac": gmac,
             "compared": "full-size logits" if peer.full_size else "logits at stride 4",
@@ -77,14 +76,17 @@ def alternate(
     return seconds
 
 
-def compared(seconds: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
-    """Of runs in turns: the ratio of the medians, and the least and most of the ratios of neighbouring runs."""
-    ratios = [a / b for a, b in zip(seconds, others, strict=True)]
+def compared(seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Of two sides run in turns, the first over the second: the ratio of the medians, and of neighbouring runs the
+    least and most."""
+    ours, theirs = seconds.values()
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return {
-        "time_ratio": statistics.median(seconds) / statistics.median(others),
+        "median_s": {side: statistics.median(values) for side, values in seconds.items()},
+        "repeats": len(ratios),
+        "time_ratio": statistics.median(ours) / statistics.median(theirs),
         "time_ratio_least": min(ratios),
         "time_ratio_most": max(ratios),
-        "repeats": len(ratios),
     }
 
 
