@@ -4,11 +4,13 @@
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
     python tools/benchmark.py --config-file CFG --vary "SOLVER.IMS_PER_BATCH 1 2" --vary "SOLVER.AMP.ENABLED True False"
+    python tools/benchmark.py --config-file CFG --exported model.onnx MODEL.WEIGHTS model_final.pth
 
 Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
 ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
 over the peer's. With --vary, time and peak memory of a training step alone, for every combination of the values, at the
-sizes that the configuration trains on. Time and memory mean something on an otherwise idle machine only.
+sizes that the configuration trains on. A file of tools/export.py runs in turns with the model that it was made of, from
+frame to labels; the JSON then has `exported`. Time and memory mean something on an otherwise idle machine only.
 """
 
 import argparse
@@ -22,7 +24,9 @@ from nightlab.benchmark import (
     PEERS,
     Axis,
     benchmark,
+    compare_with_exported,
     compare_with_peer,
+    exported_table,
     grid_rows,
     measure_grid,
     peer_table,
@@ -56,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = {"batch": options.batch or 1, "repeats": options.repeats, "warmup": options.warmup}
         report |= compare_with_peer(cfg, options.peer, size=size, **count)
         print(peer_table(report))
+    if options.exported:
+        report |= compare_with_exported(cfg, options.exported, repeats=options.repeats, warmup=options.warmup)
+        print(exported_table(report))
     if options.json:
         write_json(options.json, report)
     return 0
@@ -97,6 +104,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="measure a training step for each of these values; may be given several times",
     )
     parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
+    parser.add_argument(
+        "--exported", type=Path, metavar="FILE", help="compare the model of MODEL.WEIGHTS with this file made of it"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     options = parser.parse_args(arguments)

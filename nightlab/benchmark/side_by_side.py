@@ -1,7 +1,7 @@
 """Our image level and a peer with the same weights, in alternating runs: time, multiply-adds and outputs."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,20 +53,16 @@ def compare_with_peer(
     peer.model.__dict__.pop("forward", None)
     counted: dict[str, tuple[nn.Module, torch.Tensor]] = {"ours": (level, frames), "theirs": (peer.to_logits, images)}
     gmac = {side: Count(module, x[:1]).total / 1e9 for side, (module, x) in counted.items()}
-    medians = {side: statistics.median(values) for side, values in seconds.items()}
-    ratios = [a / b for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
+    times = compared(seconds)
     return {
-        "time_ratio": medians["ours"] / medians["theirs"],
+        "time_ratio": times.pop("time_ratio"),
         "gmac_ratio": gmac["ours"] / gmac["theirs"],
         "max_relative_difference": difference,
         "peer": {
             "name": peer.name,
             "version": peer.version,
-            "median_s": medians,
-            "repeats": repeats,
             "precision": how_tested(cfg),
-            "time_ratio_least": min(ratios),
-            "time_ratio_most": max(ratios),
+            **times,
             "gmac": gmac,
             "compared": "full-size logits" if peer.full_size else "logits at stride 4",
         },
@@ -86,6 +82,20 @@ def alternate(
             if turn >= 0:
                 seconds[name].append(timing.median)
     return seconds
+
+
+def compared(seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Of two sides run in turns, the first over the second: the ratio of the medians, and of neighbouring runs the
+    least and most."""
+    ours, theirs = seconds.values()
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "median_s": {side: statistics.median(values) for side, values in seconds.items()},
+        "repeats": len(ratios),
+        "time_ratio": statistics.median(ours) / statistics.median(theirs),
+        "time_ratio_least": min(ratios),
+        "time_ratio_most": max(ratios),
+    }
 
 
 def peer_table(report: Mapping[str, Any]) -> str:

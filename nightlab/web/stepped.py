@@ -18,7 +18,7 @@ from nightlab.modeling.nightlab import ORACLES, Found, NightLab
 from nightlab.modeling.regions import choose
 from nightlab.modeling.scored import Scored
 from nightlab.predictor import Predictor
-from nightlab.runtime import OnnxModel
+from nightlab.runtime import ExportedModel
 
 # The slider goes to at least so many regions, however few the configuration takes.
 SLIDER_REGIONS = 20
@@ -131,9 +131,9 @@ class CheckpointScene:
 
 
 class Exported:
-    """An ONNX file: its graph merges all regions at once, so the sliders say where its merged map is shown."""
+    """An exported file: its graph merges all regions at once, so the sliders say where its merged map is shown."""
 
-    def __init__(self, model: OnnxModel):
+    def __init__(self, model: ExportedModel):
         self._model = model
         self.classes, self.colors, self.size = model.classes, model.colors, model.size
         most = int(model.metadata.get("max_regions", 0))
@@ -146,7 +146,7 @@ class Exported:
 class ExportedScene:
     """Outside of the regions that count, the image level stands."""
 
-    def __init__(self, model: OnnxModel, frame: np.ndarray):
+    def __init__(self, model: ExportedModel, frame: np.ndarray):
         seen = model(frame)
         self.image_level, self._labels = seen.image_level, seen.labels
         self._boxes = np.array([region.box for region in seen.regions], np.float32).reshape(-1, 4)
@@ -174,7 +174,7 @@ def stepped(path: Path | None, config: Path | None = None, opts: Sequence[str] =
         assert config is not None
         return Checkpoint(Predictor(load_config(config, opts)))
     model = nightlab.load(path, config or "", opts)
-    return Exported(model) if isinstance(model, OnnxModel) else Checkpoint(model.predictor)
+    return Exported(model) if isinstance(model, ExportedModel) else Checkpoint(model.predictor)
 
 
 def _array(x: Tensor) -> np.ndarray:
