@@ -43,5 +43,5 @@ def test_a_prediction_agrees_with_the_model(nano_cfg, tmp_path):
     assert (seen.image_level == seen.labels).all() and len(seen.boxes) == 0 and not predictor.has_regions
     assert (predictor.adapted(image) == image).all()
     nano_cfg.TEST.PRECISION = "float16"
-    with pytest.raises(InputError, match="TEST.PRECISION float16"):
+    with pytest.raises(InputError, match=r"TEST\.PRECISION float16"):
         Predictor(nano_cfg)

@@ -32,6 +32,7 @@ class TimmBackbone(Backbone):
         out_norm: str = "",
         freeze_at: int = 0,
         windows: str = "timm",
+        dilations: Sequence[int] = (),
         args: Mapping[str, Any] | None = None,
     ):
         """
@@ -44,6 +45,7 @@ class TimmBackbone(Backbone):
             freeze_at: how many levels from the image on keep their start weights and BatchNorm statistics: 1 the
                 stem, 2 up to res2, 3 up to res3, ... (detectron2's FREEZE_AT); saves their backward pass.
             windows: how Swin pads maps that its windows do not divide: "official" before shifting them, "timm" after.
+            dilations: of the 3x3 convolutions of a ResNet's last stage, one for each block; empty: timm's.
             args: further arguments of `timm.create_model`.
 
         Raises:
@@ -69,6 +71,8 @@ class TimmBackbone(Backbone):
                     module.drop_prob = 0.0
         if windows == "official":
             pad_first(self.body)
+        if len(dilations):
+            _dilate(self.body, dilations)
         info: Any = self.body.feature_info
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         strides, channels = info.reduction(), info.channels()
@@ -94,6 +98,7 @@ class TimmBackbone(Backbone):
             "out_norm": timm_cfg.OUT_NORM,
             "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
             "windows": timm_cfg.WINDOWS,
+            "dilations": timm_cfg.DILATIONS,
             "args": dict(timm_cfg.ARGS),
         }
 
@@ -145,3 +150,16 @@ class TimmBackbone(Backbone):
                 feature = feature.permute(0, 3, 1, 2)
             outputs[name] = feature
         return outputs
+
+
+def _dilate(body: Any, dilations: Sequence[int]) -> None:
+    """Set the dilations of the 3x3 convolutions of a ResNet's last stage, in place."""
+    convs = [getattr(block, "conv2", None) for block in getattr(body, "layer4", [])]
+    if not convs or any(getattr(conv, "kernel_size", None) != (3, 3) or conv.stride != (1, 1) for conv in convs):
+        raise InputError(
+            "MODEL.TIMM.DILATIONS: for ResNets whose last stage keeps its size (ARGS: output_stride 16 or 8)"
+        )
+    if len(convs) != len(dilations):
+        raise InputError(f"MODEL.TIMM.DILATIONS: {len(dilations)} for the {len(convs)} blocks of the last stage")
+    for conv, dilation in zip(convs, dilations, strict=True):
+        conv.dilation = conv.padding = (dilation, dilation)
