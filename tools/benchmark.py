@@ -3,6 +3,7 @@
     python tools/benchmark.py --config-file configs/nightcity/upernet_swin_tiny.yaml --size 512 1024 --train
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
+    python tools/benchmark.py --config-file CFG --loader 200
 
 Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
 ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
@@ -13,9 +14,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
 
 from nightlab.arguments import positive
-from nightlab.benchmark import PEERS, benchmark, compare_with_peer, peer_table, report_table
+from nightlab.benchmark import (
+    PEERS,
+    benchmark,
+    compare_with_peer,
+    loading,
+    loading_table,
+    peer_table,
+    report_table,
+)
 from nightlab.config import load_config
 from nightlab.errors import exits_on_input_error
 from nightlab.files import write_json
@@ -26,25 +38,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
     cfg = load_config(options.config_file, options.opts)
+    if options.loader:
+        report = loading(cfg, options.loader)
+        print(f"{options.config_file}\n{loading_table(report)}")
+    else:
+        report = _model(cfg, options)
+    if options.json:
+        write_json(options.json, {"config": options.config_file, **report})
+    return 0
+
+
+def _model(cfg: CfgNode, options: argparse.Namespace) -> dict[str, Any]:
+    """What the model costs, alone and beside a peer, printed as soon as it is known."""
     size = tuple(options.size or cfg.INPUT.CROP_SIZE)
-    report = benchmark(
-        cfg,
-        size=size,
-        batch=options.batch,
-        train=options.train,
-        repeats=options.repeats,
-        warmup=options.warmup,
-        regions=options.regions,
-    )
-    report = {"config": options.config_file, **report}
+    count = {"batch": options.batch, "repeats": options.repeats, "warmup": options.warmup}
+    report = benchmark(cfg, size=size, train=options.train, regions=options.regions, **count)
     print(f"{options.config_file}\n{report_table(report)}")
     if options.peer:
-        count = {"batch": options.batch, "repeats": options.repeats, "warmup": options.warmup}
         report |= compare_with_peer(cfg, options.peer, size=size, **count)
         print(peer_table(report))
-    if options.json:
-        write_json(options.json, report)
-    return 0
+    return report
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,6 +72,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
     parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
     parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
+    parser.add_argument(
+        "--loader", type=positive, metavar="N", help="time the training data instead, N images of DATASETS.TRAIN"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     return parser.parse_args(arguments)

@@ -3,8 +3,18 @@
 import nightlab.needs_detectron2  # noqa: F401  # isort: skip
 
 from nightlab.benchmark.cost import benchmark, report_table
+from nightlab.benchmark.loading import loading, loading_table
 from nightlab.benchmark.peers import PEERS
 from nightlab.benchmark.side_by_side import compare_with_peer, peer_table
 from nightlab.benchmark.timing import Timing
 
-__all__ = ["PEERS", "Timing", "benchmark", "compare_with_peer", "peer_table", "report_table"]
+__all__ = [
+    "PEERS",
+    "Timing",
+    "benchmark",
+    "compare_with_peer",
+    "loading",
+    "loading_table",
+    "peer_table",
+    "report_table",
+]

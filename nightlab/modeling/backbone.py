@@ -154,10 +154,11 @@ class TimmBackbone(Backbone):
 
 def _dilate(body: Any, dilations: Sequence[int]) -> None:
     """Set the dilations of the 3x3 convolutions of a ResNet's last stage, in place."""
-    convs = [getattr(block, "conv2", None) for block in getattr(body, "layer4", [])]
-    if not convs or any(getattr(conv, "kernel_size", None) != (3, 3) or conv.stride != (1, 1) for conv in convs):
+    convs = [block.conv2 for block in getattr(body, "layer4", ()) if hasattr(block, "conv3")]
+    if not convs or any(conv.stride != (1, 1) for conv in convs):
         raise InputError(
-            "MODEL.TIMM.DILATIONS: for ResNets whose last stage keeps its size (ARGS: output_stride 16 or 8)"
+            "MODEL.TIMM.DILATIONS: is for ResNets with three convolutions in a block, whose last stage keeps its size "
+            "(ARGS: output_stride 16 or 8)"
         )
     if len(convs) != len(dilations):
         raise InputError(f"MODEL.TIMM.DILATIONS: {len(dilations)} for the {len(convs)} blocks of the last stage")

@@ -111,8 +111,9 @@ def test_published_sizes_are_told_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "dilations", "args", "message"),
     [
-        ("resnet18", [2, 4], {}, "whose last stage keeps its size"),
-        ("resnet50", [2, 4], {"output_stride": 16}, "2 for the 3 blocks"),
+        ("resnet18", [2, 4], {"output_stride": 16}, "three convolutions in a block"),
+        ("resnet26", [2, 4], {}, "whose last stage keeps its size"),
+        ("resnet26", [2, 4, 8], {"output_stride": 16}, "3 for the 2 blocks"),
         ("efficientnet_lite0", [2], {}, "for ResNets"),
     ],
 )
