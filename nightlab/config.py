@@ -59,6 +59,9 @@ def _add_backbone(cfg: CfgNode) -> None:
     # Of a ResNet whose last stage keeps its size (ARGS: output_stride): dilations of that stage's 3x3 convolutions, one
     # for each block, as [2, 4, 8] for DeepLab's multi-grid; empty: timm's.
     cfg.MODEL.TIMM.DILATIONS = []
+    # Compute the activations of the backbone a second time in the backward pass instead of keeping them: the same
+    # gradients in less memory and more time.
+    cfg.MODEL.TIMM.CHECKPOINT_ACTIVATIONS = False
     # Further arguments of timm.create_model, by their own names.
     cfg.MODEL.TIMM.ARGS = CfgNode(new_allowed=True)
 
@@ -87,6 +90,8 @@ def _add_heads(cfg: CfgNode) -> None:
     head.DEFORM_HEAD = False
     # True is DCNv2 (offsets and modulation), False is DCNv1 (offsets).
     head.DEFORM_MODULATED = True
+    # As TIMM's: compute the maps of the head a second time in the backward pass.
+    head.CHECKPOINT_ACTIVATIONS = False
 
     cfg.MODEL.AUX_HEAD = CfgNode()
     # Weight of the auxiliary FCN head's loss; 0 builds no such head.
@@ -101,7 +106,7 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
     # Names of the hard classes, instead of those that HARD_IOU finds: one set for runs that are to be compared.
     cfg.MODEL.NIGHTLAB.HARD_CLASSES = []
-    # What a training step trains: light, image, region, rdn or hdm. The staged run sets it.
+    # What a training step trains: light, adapt, image, region, rdn or hdm. The staged run sets it.
     cfg.MODEL.NIGHTLAB.STAGE = "image"
     # Where regions come from at test: detector, or in its place none, grid, random, predicted (components of hard
     # classes in P^I), uncertainty (entropy of P^I), ground_truth or gain (both oracles: they read the labels).
@@ -164,6 +169,15 @@ def _add_levels(cfg: CfgNode) -> None:
     light.TILES = 8
     light.FILE = ""
 
+    adapt = cfg.MODEL.ADAPT = CfgNode()
+    # Trains the image level first in a stage "adapt", with labels by day and without by night (AdaptSegNet): an
+    # adversary makes what it says of DATASETS.NIGHT look like what it says of DATASETS.DAY.
+    adapt.ENABLED = False
+    # Weight of the loss by which the image level fools the discriminator; the authors' for least squares. 0: night is
+    # seen, and counts in the statistics of BatchNorm, but nothing is learned from it.
+    adapt.WEIGHT = 0.01
+    adapt.DISCRIMINATOR_CHANNELS = 64
+
     hardness = cfg.MODEL.HARDNESS = CfgNode()
     # "rdn" or "hdm" builds the detector and says how it is labelled; "" builds none.
     hardness.LABELS = ""
@@ -208,7 +222,8 @@ def _add_data(cfg: CfgNode) -> None:
     # How much of training each data set of TRAIN gets, one number for each, as [2, 1] for twice as much night as day;
     # empty: each gets what it has images.
     cfg.DATASETS.TRAIN_WEIGHTS = []
-    # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve.
+    # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve. The
+    # stage "adapt" reads labels of DAY and none of NIGHT; for the one that names nothing, the training images serve.
     cfg.DATASETS.DAY = ()
     cfg.DATASETS.NIGHT = ()
 
@@ -257,7 +272,7 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.STAGES = CfgNode()
     # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
     cfg.STAGES.IMAGE_LEVEL = ""
-    for name in ("LIGHT", "REGION", "RDN", "HDM"):
+    for name in ("LIGHT", "ADAPT", "REGION", "RDN", "HDM"):
         cfg.STAGES[name] = CfgNode({key: 0 for key in STAGE_SOLVER})
         cfg.STAGES[name].BASE_LR = 0.0
         cfg.STAGES[name].EVAL_PERIOD = 0
@@ -277,14 +292,20 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.TEST.CALIBRATION_IMAGES = 64
 
 
+def default_config() -> CfgNode:
+    """Every key of detectron2 and NightLab with its default."""
+    cfg = get_cfg()
+    add_nightlab_config(cfg)
+    return cfg
+
+
 def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     """A configuration file with its `_BASE_` chain and command-line overrides, read without running any code.
 
     Raises:
         InputError: the file is missing, is no YAML, constructs Python objects, or names an unknown key.
     """
-    cfg = get_cfg()
-    add_nightlab_config(cfg)
+    cfg = default_config()
     path = find_config(path)
     if not path.is_file():
         raise InputError(f"{path}: no such configuration file; see configs/ for those that come with NightLab")

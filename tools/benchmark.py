@@ -3,16 +3,18 @@
     python tools/benchmark.py --config-file configs/nightcity/upernet_swin_tiny.yaml --size 512 1024 --train
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
+    python tools/benchmark.py --config-file CFG --vary "SOLVER.IMS_PER_BATCH 1 2" --vary "SOLVER.AMP.ENABLED True False"
     python tools/benchmark.py --config-file CFG --loader 200
 
 Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
 ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
-over the peer's. Time and memory mean something on an otherwise idle machine only.
+over the peer's. With --vary, time and peak memory of a training step alone, for every combination of the values, at the
+sizes that the configuration trains on. Time and memory mean something on an otherwise idle machine only.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,13 @@ from detectron2.config import CfgNode
 from nightlab.arguments import positive
 from nightlab.benchmark import (
     PEERS,
+    Axis,
     benchmark,
     compare_with_peer,
+    grid_rows,
     loading,
     loading_table,
+    measure_grid,
     peer_table,
     report_table,
 )
@@ -37,6 +42,8 @@ from nightlab.files import write_json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
+    if options.vary:
+        return _vary(options)
     cfg = load_config(options.config_file, options.opts)
     if options.loader:
         report = loading(cfg, options.loader)
@@ -51,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _model(cfg: CfgNode, options: argparse.Namespace) -> dict[str, Any]:
     """What the model costs, alone and beside a peer, printed as soon as it is known."""
     size = tuple(options.size or cfg.INPUT.CROP_SIZE)
-    count = {"batch": options.batch, "repeats": options.repeats, "warmup": options.warmup}
+    count = {"batch": options.batch or 1, "repeats": options.repeats, "warmup": options.warmup}
     report = benchmark(cfg, size=size, train=options.train, regions=options.regions, **count)
     print(f"{options.config_file}\n{report_table(report)}")
     if options.peer:
@@ -60,24 +67,53 @@ def _model(cfg: CfgNode, options: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
+def _vary(options: argparse.Namespace) -> int:
+    """Prints each row of the grid as soon as it is measured, and has all of them so far in the JSON file."""
+    axes = [Axis.parse(text) for text in options.vary]
+    rows: list[dict[str, Any]] = []
+
+    def kept() -> Iterator[dict[str, Any]]:
+        given = {"size": options.size, "repeats": options.repeats, "warmup": options.warmup}
+        for row in measure_grid(options.config_file, options.opts, axes, **given):
+            rows.append(row)
+            if options.json:
+                write_json(options.json, {"config": options.config_file, "rows": rows})
+            yield row
+
+    for line in grid_rows(axes, kept()):
+        print(line, flush=True)
+    return 0
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CFG")
     parser.add_argument(
         "--size", nargs=2, type=positive, metavar=("H", "W"), help="of the images (default: INPUT.CROP_SIZE)"
     )
-    parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images in a call (default: 1)")
+    parser.add_argument("--batch", type=positive, metavar="N", help="images in a call (default: 1)")
     parser.add_argument("--train", action="store_true", help="time a training step too")
     parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="timed calls (default: 5)")
     parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
     parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
+    parser.add_argument(
+        "--vary",
+        action="append",
+        metavar='"KEY VALUE ..."',
+        help="measure a training step for each of these values; may be given several times",
+    )
     parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
     parser.add_argument(
         "--loader", type=positive, metavar="N", help="time the training data instead, N images of DATASETS.TRAIN"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.vary and (options.batch or options.peer or options.regions is not None):
+        parser.error(
+            "--vary measures training steps of SOLVER.IMS_PER_BATCH images: without --batch, --peer, --regions"
+        )
+    return options
 
 
 if __name__ == "__main__":

@@ -1,21 +1,18 @@
 """All the costs of one configuration, as a dict and as a table."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
-from detectron2.utils.events import EventStorage
 from tabulate import tabulate
-from torch import Tensor, nn
 
+from nightlab.benchmark.calls import build, forward, is_mixed, random_inputs, training_step
 from nightlab.benchmark.macs import count_gmac
-from nightlab.benchmark.timing import REST, Stopwatch, Timing, peak_memory_mib, reset_peak_memory
+from nightlab.benchmark.timing import REST, Timing, peak_memory_mib, reset_peak_memory
 from nightlab.engine.environment import versions
-from nightlab.engine.optimizer import build_optimizer
 from nightlab.modeling.inference import how_tested, prepare, restore
 
 # What is timed and counted apart from the rest, as paths inside the model; the latter two where there are regions.
@@ -25,8 +22,6 @@ COMPONENTS = {
     "detector": "detector",
     "region level": "region_level",
 }
-# Methods of the model that are timed as parts of their own.
-METHODS = {"crop": "crop", "paste and merge": "merge_rows"}
 
 
 def benchmark(
@@ -50,26 +45,18 @@ def benchmark(
 
     Returns:
         Keys `size`, `batch`, `parameters`, `gmac` (10^9 multiply-adds of one image, by component, with `total`),
-        `uncounted_operations` (by name: how often), `forward` and, with `train`, `training_step` (`Timing.to_json`,
+        `forward` and, with `train`, `training_step` (`Timing.to_json`,
         `peak_memory_mib` and `precision`), `environment`.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.IMAGE_SIZE = list(size)  # or the model would scale the images to another size
-    if regions is not None:
-        # Untrained scores say nothing, so nothing but the number limits the regions.
-        cfg.MODEL.NIGHTLAB.MAX_REGIONS, cfg.MODEL.NIGHTLAB.SCORE_THRESH = regions, 0.0
-    model = build_model(cfg)
-    if model.region_level is not None:
-        model.region_level.used.fill_(True)  # untrained, it would have no class to answer for
+    model = build(cfg, size, regions=regions)
     components = {name: path for name, path in COMPONENTS.items() if getattr(model, path.split(".")[0]) is not None}
     modules = {name: model.get_submodule(path) for name, path in components.items()}
-    inputs = [_random_input(size, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES) for _ in range(batch)]
+    inputs = random_inputs(cfg, size, batch)
     prepare(model, cfg)
-    calls = {"forward": (_forward(model, inputs), how_tested(cfg))}
+    calls = {"forward": (forward(model, inputs), how_tested(cfg))}
     if train:
-        amp = cfg.SOLVER.AMP.ENABLED and model.device.type == "cuda"  # as the trainer
-        calls["training_step"] = (_training_step(cfg, model, inputs, amp), "mixed" if amp else "float32")
+        amp = is_mixed(cfg, model)
+        calls["training_step"] = (training_step(cfg, model, inputs, amp), "mixed" if amp else "float32")
     report: dict[str, Any] = {
         "size": list(size),
         "batch": batch,
@@ -83,56 +70,9 @@ def benchmark(
             "peak_memory_mib": peak_memory_mib(model.device),
             "precision": precision,
         }
-        restore(model)  # training and tracing know nothing of it
-    # Last, for tracing takes memory that the peaks above should not hold.
-    gmac, uncounted = count_gmac(model, size, components)
-    return {**report, "gmac": gmac, "uncounted_operations": uncounted, "environment": environment(model.device)}
-
-
-def _random_input(size: tuple[int, int], num_classes: int) -> dict[str, Tensor]:
-    """A frame of noise with labels and, for the detector's stages, eight boxes of a tenth of its size."""
-    corner = torch.rand(8, 2) * 0.9 * torch.tensor([size[1], size[0]])
-    boxes = torch.cat([corner, corner + 0.1 * torch.tensor([size[1], size[0]])], dim=1)
-    return {
-        "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8),
-        "sem_seg": torch.randint(0, num_classes, size),
-        "hard_boxes": boxes,
-        "hard_classes": torch.randint(0, num_classes, (8,)),
-        "candidates": boxes,
-        "gains": torch.linspace(-0.1, 0.1, 8),
-    }
-
-
-def _forward(model: nn.Module, inputs: list[dict[str, Tensor]]) -> Callable[[Stopwatch], object]:
-    """From frames to log-probabilities or labels of their size."""
-
-    def call(watch: Stopwatch) -> None:
-        model.eval()
-        with torch.no_grad(), watch.calls_of(model, METHODS if model.region_level is not None else {}):
-            model(inputs)
-
-    return call
-
-
-def _training_step(
-    cfg: CfgNode, model: nn.Module, inputs: list[dict[str, Tensor]], amp: bool
-) -> Callable[[Stopwatch], object]:
-    """Forward, backward and the recipe's optimiser of the stage that `cfg` names; `amp` in mixed precision."""
-    optimizer = build_optimizer(cfg, model)
-    scaler = torch.amp.GradScaler("cuda", enabled=amp)
-
-    def call(watch: Stopwatch) -> None:
-        model.train()
-        with torch.autocast("cuda", enabled=amp), EventStorage():  # detectron2's RPN logs into one
-            loss = sum(model(inputs).values())
-        with watch.lap("backward"):
-            scaler.scale(loss).backward()
-        with watch.lap("optimizer"):
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
-
-    return call
+        restore(model)  # training and counting know nothing of it
+    gmac = count_gmac(model, size, components)
+    return {**report, "gmac": gmac, "environment": environment(model.device)}
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -1,20 +1,23 @@
 """Multiply-adds of both levels by component, with fused attention and deformable convolutions."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nightlab.benchmark.timing import REST
 from nightlab.modeling import NightLab, Segmentor
+from nightlab.modeling.light import Clahe, OnnxEnhancement, ScriptedEnhancement
+
+Shape = Sequence[int]
 
 
 class ImageLevel(nn.Module):
-    """The image level as a function of tensors alone, which is what can be traced: frame to full-size logits."""
+    """The image level alone: frame to full-size logits."""
 
     def __init__(self, image_level: Segmentor):
         super().__init__()
@@ -42,61 +45,99 @@ class _Detector(nn.Module):
         return self.detector.rpn.rpn_head([self.detector.neck(features, prior)])
 
 
-def count_gmac(
-    model: NightLab, size: tuple[int, int], components: Mapping[str, str]
-) -> tuple[dict[str, float], dict[str, int]]:
-    """10^9 multiply-adds of one image of `size` by component, with `total`, and the operations that are not counted.
+def count_gmac(model: NightLab, size: tuple[int, int], components: Mapping[str, str]) -> dict[str, float]:
+    """10^9 multiply-adds of one image of `size` by component, with `total`.
 
     `components` are paths inside the model: of the image level, and "detector" and "region_level", the latter for
-    MAX_REGIONS crops. fvcore's count; attention counts as its two products even where torch fuses it, a deformable
-    convolution as a plain one and four for each value that it samples (as fvcore counts `grid_sample`).
+    MAX_REGIONS crops. Light adaptation by OpenCV or by a network from a file is not counted.
     """
-    images = torch.zeros(1, 3, *size, device=model.device)
-    image_level = analysis(ImageLevel(model.image_level), images)
-    total = image_level.total()
+    images = torch.zeros(1, 3, *size, device="meta")
+    image_level = Count(ImageLevel(model.image_level), images)
     paths = {name: path for name, path in components.items() if path.startswith("image_level.")}
-    macs = {name: image_level.total(path) for name, path in paths.items()}
-    macs[REST] = total - sum(macs.values())
-    uncounted = dict(image_level.unsupported_ops())
+    macs = {name: image_level.of(path) for name, path in paths.items()}
+    macs[REST] = image_level.total - sum(macs.values())
     for name, path in components.items():
         if path == "detector":
-            detector = analysis(_Detector(model), images)
+            detector = Count(_Detector(model), images)
             # The image level in front of it is without the resizing at its end.
-            macs[name] = detector.total() - detector.total("image_level")
+            macs[name] = detector.total - detector.of("image_level")
         elif path == "region_level":
             assert model.region_level is not None and model.rule is not None
-            crop = torch.zeros(1, 3, *model.rule.crop_size, device=model.device)
-            macs[name] = model.max_regions * analysis(_Logits(model.region_level.segmentor), crop).total()
+            crop = torch.zeros(1, 3, *model.rule.crop_size, device="meta")
+            macs[name] = model.max_regions * Count(model.region_level.segmentor, crop).total
     macs["total"] = sum(macs.values())
-    return {name: value / 1e9 for name, value in macs.items()}, uncounted
+    return {name: value / 1e9 for name, value in macs.items()}
 
 
-class _Logits(nn.Module):
-    """A segmentor as a function of tensors alone."""
+class Count:
+    """Multiply-adds of a module on `images`, from shapes alone: it takes neither the time nor the memory of a forward.
 
-    def __init__(self, segmentor: Segmentor):
-        super().__init__()
-        self.segmentor = segmentor
+    torch's count of convolutions, attention (its two products, fused or not) and products of matrices, and beside them
+    what fvcore counts, with its weights: norms, pooling to a size, bilinear resizing. A deformable convolution counts
+    as a plain one and four for each value that it samples (as in fvcore's count of `grid_sample`).
+    """
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.segmentor(images).logits
+    def __init__(self, module: nn.Module, images: Tensor):
+        twin = _without_numbers(module).eval()
+        self._counter = FlopCounterMode(display=False, custom_mapping=_MACS)
+        with self._counter:
+            twin(images.to("meta"))
+        self._name = type(twin).__name__
+
+    @property
+    def total(self) -> float:
+        return self._counter.get_total_flops() / 2
+
+    def of(self, path: str) -> float:
+        """Of a part of the module."""
+        return sum(self._counter.get_flop_counts().get(f"{self._name}.{path}", {}).values()) / 2
 
 
-def analysis(module: nn.Module, images: Tensor) -> FlopCountAnalysis:
-    """fvcore's count of a module on `images`, with the operators that it does not know itself."""
-    analysis = FlopCountAnalysis(module.eval(), images)
-    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
-    analysis.set_op_handle("torchvision::deform_conv2d", _deformable_macs)
-    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+def _without_numbers(module: nn.Module) -> nn.Module:
+    """A twin whose tensors have shapes only, and which learns nothing, so that nothing is kept for a backward pass.
+
+    Gradients themselves stay on: without them it is another pass, in which norms are folded into convolutions.
+    """
+    twins: dict[int, object] = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in module.parameters()}
+    twins |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
+    outside = (Clahe, OnnxEnhancement, ScriptedEnhancement)
+    twins |= {id(part): None for part in module.modules() if isinstance(part, outside)}
+    return copy.deepcopy(module, twins)
 
 
-def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
-    query, key, value = (get_shape(x) for x in inputs[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+# Formulas get shapes and give operations, of which a multiply-add is two.
 
 
-def _deformable_macs(inputs: list[Any], outputs: list[Any]) -> int:
-    """Of `torchvision.ops.deform_conv2d`: input `[B, in, H, W]`, weight `[out, in / groups, kh, kw]`."""
-    (batch, channels, *_), weight, output = get_shape(inputs[0]), get_shape(inputs[1]), get_shape(outputs[0])
-    places = batch * prod(output[-2:])
-    return places * (prod(weight) + 4 * channels * prod(weight[-2:]))
+def _norm(x: Shape, *rest: Any, out_shape: Any) -> int:
+    """Layer and group norm."""
+    return 2 * 5 * prod(x)
+
+
+def _batch_norm(x: Shape, weight: Shape | None, *rest: Any, out_shape: Any) -> int:
+    return 2 * prod(x) * (1 if weight is None else 2)
+
+
+def _pooling(x: Shape, *rest: Any, out_shape: Any) -> int:
+    return 2 * prod(x)
+
+
+def _resizing(x: Shape, *rest: Any, out_shape: Shape) -> int:
+    return 2 * 4 * prod(out_shape)
+
+
+def _deformable(x: Shape, weight: Shape, *rest: Any, out_shape: Shape) -> int:
+    """Input `[B, in, H, W]`, weight `[out, in / groups, kh, kw]`."""
+    places = x[0] * prod(out_shape[-2:])
+    return 2 * places * (prod(weight) + 4 * x[1] * prod(weight[-2:]))
+
+
+_ATEN = torch.ops.aten
+_MACS = {
+    _ATEN.native_layer_norm: _norm,
+    _ATEN.native_group_norm: _norm,
+    _ATEN.native_batch_norm: _batch_norm,
+    _ATEN._native_batch_norm_legit_no_training: _batch_norm,  # what torch makes of the former
+    _ATEN._adaptive_avg_pool2d: _pooling,
+    _ATEN.upsample_bilinear2d: _resizing,
+    torch.ops.torchvision.deform_conv2d: _deformable,
+}

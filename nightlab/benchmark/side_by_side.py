@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 
-from nightlab.benchmark.macs import ImageLevel, analysis
+from nightlab.benchmark.macs import Count, ImageLevel
 from nightlab.benchmark.peers import build_peer, windows_of
 from nightlab.benchmark.timing import Timing
 from nightlab.modeling import NightLab
@@ -51,9 +51,8 @@ def compare_with_peer(
         seconds = alternate(runs, model.device, repeats=repeats, warmup=warmup)
     restore(model)
     peer.model.__dict__.pop("forward", None)
-    # The wrapper, because a trace refuses outputs that are no tensors.
     counted: dict[str, tuple[nn.Module, torch.Tensor]] = {"ours": (level, frames), "theirs": (peer.to_logits, images)}
-    gmac = {side: analysis(module, x[:1]).total() / 1e9 for side, (module, x) in counted.items()}
+    gmac = {side: Count(module, x[:1]).total / 1e9 for side, (module, x) in counted.items()}
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     ratios = [a / b for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
     return {

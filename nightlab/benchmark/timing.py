@@ -32,18 +32,23 @@ class Mark:
 
 
 class Stopwatch:
-    """Times one call and the named parts inside it, which must not overlap."""
+    """Times one call and the named parts inside it. A part inside another counts towards the outer one, as what a
+    backward pass computes a second time."""
 
     def __init__(self, device: torch.device):
         self._device = device
         self._laps: list[tuple[str, Mark, Mark]] = []
+        self._open = 0
 
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
         """Counts what runs inside towards the part `name`."""
+        self._open += 1
         start = Mark(self._device)
         yield
-        self._laps.append((name, start, Mark(self._device)))
+        self._open -= 1
+        if not self._open:
+            self._laps.append((name, start, Mark(self._device)))
 
     @contextmanager
     def forwards_of(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:

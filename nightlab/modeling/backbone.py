@@ -12,6 +12,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from nightlab.errors import InputError
+from nightlab.modeling.checkpointing import checkpointable
 from nightlab.modeling.swin import pad_first
 
 
@@ -33,6 +34,7 @@ class TimmBackbone(Backbone):
         freeze_at: int = 0,
         windows: str = "timm",
         dilations: Sequence[int] = (),
+        checkpoint_activations: bool = False,
         args: Mapping[str, Any] | None = None,
     ):
         """
@@ -46,6 +48,7 @@ class TimmBackbone(Backbone):
                 stem, 2 up to res2, 3 up to res3, ... (detectron2's FREEZE_AT); saves their backward pass.
             windows: how Swin pads maps that its windows do not divide: "official" before shifting them, "timm" after.
             dilations: of the 3x3 convolutions of a ResNet's last stage, one for each block; empty: timm's.
+            checkpoint_activations: see `checkpointing.py`.
             args: further arguments of `timm.create_model`.
 
         Raises:
@@ -83,6 +86,7 @@ class TimmBackbone(Backbone):
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
         norms = [nn.LayerNorm(c) if out_norm == "LN" else nn.Identity() for c in channels]
         self.norms = nn.ModuleList(norms)
+        self._checkpointed = checkpointable(self.body, name) if checkpoint_activations else []
         self._frozen = self._up_to(freeze_at)
         for module in self._frozen:
             module.requires_grad_(False)
@@ -99,6 +103,7 @@ class TimmBackbone(Backbone):
             "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
             "windows": timm_cfg.WINDOWS,
             "dilations": timm_cfg.DILATIONS,
+            "checkpoint_activations": timm_cfg.CHECKPOINT_ACTIVATIONS,
             "args": dict(timm_cfg.ARGS),
         }
 
@@ -133,6 +138,8 @@ class TimmBackbone(Backbone):
         super().train(mode)
         for module in self._frozen:
             module.eval()
+        for stage in self._checkpointed:
+            stage.grad_checkpointing = mode
         return self
 
     @property

@@ -78,7 +78,7 @@ class LightAdapter(nn.Module):
 
     def light_map(self, images: Tensor) -> Tensor:
         """L `[B, 3, H, W]` in [-1, 1]."""
-        height, width = images.shape[-2:]
+        height, width = map(int, images.shape[-2:])  # plain numbers in a trace, too
         small = (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
         x = F.interpolate(images / 255, size=small, mode="bilinear", align_corners=False, antialias=self.scale < 1)
         return resize_to(self.generator(2 * x - 1).float().tanh(), (height, width))

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from nightlab.errors import InputError
 from nightlab.modeling import calibration, labelling
 from nightlab.modeling import merge as merging
+from nightlab.modeling.adversary import Adversary
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass, posterior
 from nightlab.modeling.labelling import LabelRule
@@ -34,6 +35,7 @@ from nightlab.modeling.strips import RowMap
 # What a stage of training trains; the other parts are frozen and in evaluation mode meanwhile.
 STAGE_PARTS = {
     "light": "image_level",
+    "adapt": "image_level",
     "image": "image_level",
     "region": "region_level",
     "rdn": "detector",
@@ -68,6 +70,7 @@ class NightLab(nn.Module):
         image_size: tuple[int, int],
         region_level: RegionLevel | None = None,
         detector: HardnessDetector | None = None,
+        adversary: Adversary | None = None,
         rule: RegionRule | None = None,
         source: str = "none",
         stage: str = "image",
@@ -90,6 +93,7 @@ class NightLab(nn.Module):
             image_size: (height, width) that frames are scaled to fit into, aspect kept; zeros keep their size.
             region_level: the segmentor of regions; None makes the image level the whole model.
             detector: RDN or HDM.
+            adversary: what the stage "adapt" needs beside the image level; it ends with that stage.
             rule: how boxes become regions; needed with a region level.
             source: where regions come from at test, one of `REGION_SOURCES`.
             stage: what training trains, a key of `STAGE_PARTS`.
@@ -109,6 +113,7 @@ class NightLab(nn.Module):
         self.image_level = image_level
         self.region_level = region_level
         self.detector = detector
+        self.adversary = adversary
         self.image_size = image_size
         self.rule = rule
         self.source = source
@@ -143,6 +148,7 @@ class NightLab(nn.Module):
     def _share_out_light(self, level: Segmentor, joint: bool) -> None:
         """Freeze what the stage does not train of a level that has a light adaptation."""
         self.learns_light = level.light_losses is not None and joint != (self.stage == "light")
+        self.learns_light &= self.stage != "adapt"  # it has other day images
         if self.stage == "light":
             if level.light_losses is None:
                 raise InputError("stage light: MODEL.LIGHT.NAME names nothing that is trained; take relam")
@@ -164,6 +170,8 @@ class NightLab(nn.Module):
             parts["source"] = nightlab.REGIONS
             if hardness.LABELS:
                 parts["detector"] = HardnessDetector(cfg, image_level.backbone.output_shape())
+        if nightlab.STAGE == "adapt":
+            parts["adversary"] = Adversary(cfg)
         return {
             "image_level": image_level,
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
@@ -206,11 +214,11 @@ class NightLab(nn.Module):
 
         Args:
             batched_inputs: per image `image` `[3, H, W]` RGB, uint8 or float in [0, 255], the unresized frame (a crop,
-                of one size per batch, in the stages "light", "image" and "region"); in training also `sem_seg` int64
+                of one size per batch, in all stages but "rdn" and "hdm"); in training also `sem_seg` int64
                 `[H, W]`, optionally `valid_size`, the part of the crop that is not padding, for the light adaptation
-                `day` and optionally `night`, crops `[3, H, W]` of other images, and for the detector `hard_boxes`
-                `[N, 4]` and `hard_classes` `[N]`; at test optionally `height` and `width`, the size wanted for the
-                output.
+                `day` and optionally `night`, crops `[3, H, W]` of other images (for the adversary `night`), and for the
+                detector `hard_boxes` `[N, 4]` and `hard_classes` `[N]`; at test optionally `height` and `width`, the
+                size wanted for the output.
 
         Returns:
             In training a dict of scalar losses. At test, per image:
@@ -229,9 +237,12 @@ class NightLab(nn.Module):
         valid = valid_pixels(batched_inputs, images)
         if self.stage == "light":
             return self._light_losses(self.image_level, batched_inputs, images, self.image_level.adapt(images, valid))
-        level: Segmentor | RegionLevel | None = self.image_level if self.stage == "image" else self.region_level
-        assert level is not None
         target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
+        if self.adversary is not None:
+            night = torch.stack([self._to_device(x["night"]) for x in batched_inputs])
+            return self.adversary.losses(self.image_level, images, night, target, valid)
+        level: Segmentor | RegionLevel | None = self.region_level if self.stage == "region" else self.image_level
+        assert level is not None
         output = level(images, valid)
         losses = level.losses(output, target)
         if self.learns_light:

@@ -10,6 +10,7 @@ from detectron2.modeling import build_backbone, build_sem_seg_head
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from nightlab.errors import InputError
 from nightlab.modeling.inference import in_precision
@@ -59,12 +60,14 @@ class Segmentor(nn.Module):
         ignore_label: int,
         class_weights: Sequence[float] = (),
         channels_last: bool = False,
+        checkpoint_head: bool = False,
         light: nn.Module | None = None,
         light_losses: LightLosses | CycleLosses | None = None,
     ):
         """
         Args:
             class_weights: what a pixel of each class counts in the loss, K numbers; empty: all the same.
+            checkpoint_head: compute the decode head a second time in the backward pass, instead of keeping its maps.
             light: maps images in [0, 255] to such images.
             light_losses: what trains `light` beside the segmentation.
         """
@@ -78,6 +81,7 @@ class Segmentor(nn.Module):
         self.aux_feature = aux_feature
         self.aux_weight = aux_weight
         self.ignore_label = ignore_label
+        self.checkpoint_head = checkpoint_head
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), persistent=False)
@@ -106,6 +110,7 @@ class Segmentor(nn.Module):
             "ignore_label": head.IGNORE_VALUE,
             "class_weights": _class_weights(cfg),
             "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "checkpoint_head": head.CHECKPOINT_ACTIVATIONS,
             "light": build_light(cfg) if level in cfg.MODEL.LIGHT.LEVELS else None,
             "light_losses": build_light_losses(cfg) if level in cfg.MODEL.LIGHT.LEVELS else None,
         }
@@ -135,7 +140,10 @@ class Segmentor(nn.Module):
         x = self._pad(x, 0).contiguous(memory_format=self.memory_format)
         with in_precision(self, self.precision, x.device):
             features = self.backbone(x)
-            logits = self.decode_head(features)
+            if self.training and self.checkpoint_head:
+                logits = checkpoint(self.decode_head, features, use_reentrant=False)
+            else:
+                logits = self.decode_head(features)
         aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
         return SegmentorOutput(logits, aux_logits, x, features, adapted)
 
