@@ -56,6 +56,9 @@ def _add_backbone(cfg: CfgNode) -> None:
     # Where a map is no multiple of Swin's window: "official" pads it, then shifts, as do Swin's authors, mmsegmentation
     # and transformers, so that their weights work; "timm" shifts, then pads. Other models have no windows.
     cfg.MODEL.TIMM.WINDOWS = "official"
+    # Of a ResNet whose last stage keeps its size (ARGS: output_stride): dilations of that stage's 3x3 convolutions, one
+    # for each block, as [2, 4, 8] for DeepLab's multi-grid; empty: timm's.
+    cfg.MODEL.TIMM.DILATIONS = []
     # Compute the activations of the backbone a second time in the backward pass instead of keeping them: the same
     # gradients in less memory and more time.
     cfg.MODEL.TIMM.CHECKPOINT_ACTIVATIONS = False
@@ -79,6 +82,9 @@ def _add_heads(cfg: CfgNode) -> None:
     head.PROJECT_CHANNELS = [48]
     head.ASPP_CHANNELS = 256
     head.ASPP_DILATIONS = [6, 12, 18]
+    # Its image pooling averages over windows of this height and width, in pixels of the image, as detectron2's does
+    # after training on crops of this size; empty: over the whole image.
+    head.ASPP_POOL = []
     # Deformable 3x3 convolutions (paper, Table 4): in the FPN, and in the head (pooling bottleneck and fusion).
     head.DEFORM_FPN = False
     head.DEFORM_HEAD = False

@@ -382,3 +382,15 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
     assert "model.pt2 beside eager: image level, 40x64, no engine, 2 runs in turns" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"no file of tools/export\.py"):
         compare_with_exported(nano_cfg, tmp_path / "model.pth")
+
+
+def test_the_training_data_alone(load_tool: Any, tiny_card: str, tmp_path: Path, capsys: Any) -> None:
+    config = str(REPOSITORY / "configs" / "camvid" / "upernet_effnet_lite0.yaml")
+    names = ["DATASETS.TRAIN", f"('{tiny_card}_train',)", "DATASETS.VAL", f"('{tiny_card}_val',)"]
+    options = ["SOLVER.IMS_PER_BATCH", "3", "DATALOADER.NUM_WORKERS", "1", "INPUT.CROP_SIZE", "[32, 48]"]
+    arguments = ["--config-file", config, "--loader", "7", "--json", str(tmp_path / "loader.json")]
+    assert load_tool("benchmark").main([*arguments, *names, *options]) == 0
+    report = json.loads((tmp_path / "loader.json").read_text())
+    assert report["reading"] > 0 and report["mapper"] > 0 and report["loader"] > 0
+    assert (report["images"], report["workers"], report["batch"], report["crop"]) == (7, 1, 3, [32, 48])
+    assert "mapper alone, one process" in capsys.readouterr().out

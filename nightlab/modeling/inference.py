@@ -29,22 +29,24 @@ def prepare(model: "NightLab", cfg: CfgNode) -> None:
         InputError: as `check_inference`.
     """
     check_inference(cfg, model.device)
-    restore(model)
-    for part in (*_segmentors(model), *_detectors(model)):
-        part.precision = PRECISIONS[cfg.TEST.PRECISION]
-    if cfg.TEST.COMPILE:
-        model.compiled = True
-        for network in networks(model):  # their forward only, so that hooks, and names in checkpoints, stay as they are
-            network.__dict__["forward"] = torch.compile(network.forward, backend=cfg.TEST.COMPILE, dynamic=False)
+    _run(model, PRECISIONS[cfg.TEST.PRECISION], cfg.TEST.COMPILE)
 
 
 def restore(model: "NightLab") -> None:
     """Let a model run as it is, in place."""
+    _run(model, torch.float32, "")
+
+
+def _run(model: "NightLab", dtype: torch.dtype, backend: str) -> None:
     for part in (*_segmentors(model), *_detectors(model)):
-        part.precision = torch.float32
-    model.compiled = False
-    for network in networks(model):
+        part.precision = dtype
+    if model.compiled == backend:  # what is compiled already stays so
+        return
+    model.compiled = backend
+    for network in networks(model):  # their forward only, so that hooks, and names in checkpoints, stay as they are
         network.__dict__.pop("forward", None)
+        if backend:
+            network.__dict__["forward"] = torch.compile(network.forward, backend=backend, dynamic=False)
 
 
 def how_tested(cfg: CfgNode) -> str:

@@ -126,7 +126,7 @@ class NightLab(nn.Module):
         self.return_image_level = return_image_level
         self.return_scores = return_scores
         self.calibrate = calibrate
-        self.compiled = False  # `inference.prepare` may set it
+        self.compiled = ""  # by which backend of torch.compile, where `inference.prepare` sets one
         self.labels = labels or LabelRule()
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))

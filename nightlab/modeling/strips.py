@@ -6,7 +6,7 @@ the last bit.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,12 +98,16 @@ def _resized_rows(source: RowMap, size: Size, rows: range) -> Tensor:
     length = source.size[0]
     if len(rows) == size[0]:
         return resize_to(source.read(range(length))[None], size)[0]
-    position = ((torch.arange(rows.start, rows.stop, dtype=torch.float64) + 0.5) * length / size[0] - 0.5).clamp(min=0)
-    upper = position.floor().long().clamp(max=length - 1)
-    lower = (upper + 1).clamp(max=length - 1)
-    first = int(upper[0])
-    part = source.read(range(first, int(lower[-1]) + 1))
-    share = (position - upper)[:, None].to(part.device, part.dtype)
-    upper, lower = ((place - first).to(part.device) for place in (upper, lower))
-    tall = torch.lerp(part[:, upper], part[:, lower], share)
+    first, last = (int(_position(row, length, size[0])) for row in (rows.start, rows.stop - 1))
+    part = source.read(range(first, min(last + 2, length)))
+    position = _position(torch.arange(rows.start, rows.stop, dtype=torch.float64, device=part.device), length, size[0])
+    upper = position.long().clamp(max=length - 1)
+    share = (position - upper)[:, None].to(part.dtype)
+    tall = torch.lerp(part[:, upper - first], part[:, (upper + 1).clamp(max=length - 1) - first], share)
     return resize_to(tall[None], (len(rows), size[1]))[0]
+
+
+def _position(row: Any, length: int, size: int) -> Any:
+    """Where a row of a map resized to `size` rows is read in one of `length` rows, by the row above and a share."""
+    position = (row + 0.5) * length / size - 0.5
+    return position.clamp(min=0) if isinstance(position, Tensor) else max(position, 0.0)
