@@ -7,7 +7,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from nightlab.errors import InputError
-from nightlab.modeling.adversary import Adversary, without_adversary
+from nightlab.modeling.adversary import Adversary, with_own_adversary
 
 from .contracts import pointwise_segmentor, tiny_config
 
@@ -70,7 +70,13 @@ def test_only_the_image_level_and_the_adversary_learn() -> None:
     assert not any(p.requires_grad for p in model.image_level.light.parameters())
     plain = build_model(tiny_config(*light))
     assert plain.adversary is None, "other stages pay nothing"
-    assert without_adversary(model.state_dict()).keys() == plain.state_dict().keys()
+    # Checkpoints of other stages start this one, and its own start them; its own resume it as they are.
+    state = model.state_dict()
+    assert with_own_adversary(state, plain).keys() == plain.state_dict().keys()
+    started = with_own_adversary(plain.state_dict(), model)
+    assert started.keys() == state.keys()
+    assert all(torch.equal(started[name], state[name]) for name in state if name.startswith("adversary."))
+    assert with_own_adversary(state, model) is state
 
 
 def test_crops_that_are_too_small() -> None:
