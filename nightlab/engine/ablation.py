@@ -28,7 +28,7 @@ STOPS = (STOPPED, -signal.SIGTERM, -signal.SIGINT)
 
 @dataclass(frozen=True)
 class Event:
-    """What became of one run: "finished before", "started", "finished", "stopped" or "failed", then with the reason."""
+    """What became of one run: "finished before", "started", "finished", "stopped" or "failed", which has a reason."""
 
     row: Row
     seed: int

@@ -103,7 +103,7 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, wat
     """
     stages = stages_of(cfg)
     chosen = [stage for stage in stages if stage in CHOICES[choice]]
-    if not chosen:
+    if not chosen or (choice in STAGE_PARTS and choice not in stages):
         raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
     model: Any = None
     for stage in chosen:

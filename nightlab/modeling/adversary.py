@@ -20,6 +20,8 @@ from nightlab.modeling.segmentor import Segmentor
 
 # What the discriminator's convolutions take at least; in crops of stride 4, four times that.
 SMALLEST_MAP = 12
+# Of the names of its weights in a model.
+_PREFIX = "adversary."
 
 
 class Adversary(nn.Module):
@@ -93,6 +95,9 @@ class Adversary(nn.Module):
         return LightOutcome(losses, game.accuracy)
 
 
-def without_adversary(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's state dict without what the stage "adapt" leaves behind."""
-    return {name: value for name, value in state.items() if not name.startswith("adversary.")}
+def with_own_adversary(state: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
+    """A state dict for `model`: one of another stage than "adapt" gets the adversary that the model has, and one of
+    that stage loses its own where the model has none."""
+    mine = {name: value for name, value in model.state_dict().items() if name.startswith(_PREFIX)}
+    rest = {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
+    return state if bool(mine) == (len(rest) < len(state)) else rest | mine

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from nightlab.data import catalog
 from nightlab.data.adaptation import adaptation_sets
 from nightlab.data.held_out import split_records
+from nightlab.data.loader import unpaired_crops
 from nightlab.errors import InputError
 
 
@@ -19,16 +20,12 @@ def cfg(nano_cfg: CfgNode, tiny_card: str) -> CfgNode:
 
 
 @pytest.fixture
-def photos(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def photos(tiny_root: Path) -> str:
     """A set of images without labels."""
-    monkeypatch.setattr(catalog, "_sources", dict(catalog._sources))
     path = tiny_root.parent / "photos.yaml"
     head = "name: photos\nroot: tiny\nimages: images/{id}.png\nclasses: [dark, grey, bright]\n"
     path.write_text(head + 'splits: {all: {glob: "images/b*.png"}}\n')
-    if "photos_all" not in catalog._owners:
-        catalog.register_cards([path])
-    else:
-        catalog._sources["photos"] = catalog.load_card(path)
+    catalog.register_cards([path])
     return "photos_all"
 
 
@@ -53,6 +50,11 @@ def test_the_target_needs_no_labels_and_the_source_does(cfg: CfgNode, photos: st
     cfg.DATASETS.DAY = (photos,)
     with pytest.raises(InputError, match=r"'photos_all' has images only; add 'labels'"):
         sets(cfg)
+
+
+def test_the_light_adaptation_needs_no_labels_either(cfg: CfgNode, photos: str) -> None:
+    cfg.DATASETS.DAY = (photos,)
+    assert [record["image_id"] for record in unpaired_crops(cfg)["day"].records] == ["b0", "b1"]
 
 
 def test_sets_that_cannot_be(cfg: CfgNode) -> None:

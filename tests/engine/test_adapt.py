@@ -6,6 +6,7 @@ import torch
 from nightlab.config import load_config
 from nightlab.engine.run import run, setup
 from nightlab.engine.stages import stages_of, train_stages
+from nightlab.errors import InputError
 
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
 
@@ -54,3 +55,5 @@ def test_its_place_among_the_stages(config):  # noqa: F811
     assert stages_of(load_config(config, OPTS)) == ["adapt", "image"]
     assert stages_of(load_config(config, [*OPTS, *light])) == ["light", "adapt", "image"]
     assert stages_of(load_config(config)) == ["image"]
+    with pytest.raises(InputError, match="--stage adapt: this configuration has only the stages light, image"):
+        train_stages(load_config(config, light), "adapt")

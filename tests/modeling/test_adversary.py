@@ -7,7 +7,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from nightlab.errors import InputError
-from nightlab.modeling.adversary import Adversary, without_adversary
+from nightlab.modeling.adversary import Adversary, with_own_adversary
 
 from .contracts import pointwise_segmentor, tiny_config
 
@@ -45,14 +45,16 @@ def test_both_maps_are_empty_where_the_source_is_padding() -> None:
     assert found.accuracy == 0.75
 
 
-def test_the_players_do_not_touch_and_the_target_has_no_labels() -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_players_do_not_touch_and_the_target_has_no_labels(mixed: bool) -> None:
     level, adversary = pointwise_segmentor(3), Adversary(num_classes=3, weight=1.0, channels=8)
     source, target = 255 * torch.rand(2, 3, 64, 96), 255 * torch.rand(2, 3, 64, 96)
     labels = torch.randint(0, 3, (2, 64, 96))
-    with EventStorage() as storage:
+    with EventStorage() as storage, torch.autocast("cpu", torch.bfloat16, enabled=mixed):
         losses = adversary.losses(level, source, target, labels)
+        alone = level.losses(level(source), labels)["loss_sem_seg"]
     assert 0 <= storage.latest()["adapt/discriminator_accuracy"][0] <= 1
-    alone = level.losses(level(source), labels)["loss_sem_seg"]
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
     torch.testing.assert_close(losses["loss_sem_seg"], alone)
     judge, mine = list(adversary.parameters()), level.decode_head.classifier.weight
     losses["loss_adapt_fooling"].backward(retain_graph=True)
@@ -70,7 +72,13 @@ def test_only_the_image_level_and_the_adversary_learn() -> None:
     assert not any(p.requires_grad for p in model.image_level.light.parameters())
     plain = build_model(tiny_config(*light))
     assert plain.adversary is None, "other stages pay nothing"
-    assert without_adversary(model.state_dict()).keys() == plain.state_dict().keys()
+    # Checkpoints of other stages start this one, and its own start them; its own resume it as they are.
+    state = model.state_dict()
+    assert with_own_adversary(state, plain).keys() == plain.state_dict().keys()
+    started = with_own_adversary(plain.state_dict(), model)
+    assert started.keys() == state.keys()
+    assert all(torch.equal(started[name], state[name]) for name in state if name.startswith("adversary."))
+    assert with_own_adversary(state, model) is state
 
 
 def test_crops_that_are_too_small() -> None:
