@@ -26,12 +26,32 @@ class Red(nn.Module):
         return above.byte(), above.float()
 
 
+class BrightRows(nn.Module):
+    """Only rows that are bright somewhere, but at least two, go through the layer, as `DualLevelGraph` does it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv1d(3, 1, 1).requires_grad_(False)
+
+    def forward(self, frame):
+        bright = (frame > 100).flatten(1).any(dim=1)
+        order = bright.byte().sort(descending=True, stable=True).indices
+        count = bright.sum().clamp(min=2).item()
+        torch._check(count >= 2)
+        torch._check(count <= 6)
+        seen = self.layer(frame.float().mT[order[:count]])[:, 0].sigmoid()
+        return bright[:, None].expand(6, 8).byte(), torch.cat([seen, seen.new_zeros(6, 8)])[:6]
+
+
+def write(graph, path):
+    metadata = {**METADATA, "outputs": ["labels", "confidence"], "torch": torch.__version__}
+    write_torch(graph, torch.zeros(6, 8, 3, dtype=torch.uint8), path, metadata)
+    return path
+
+
 @pytest.fixture
 def path(tmp_path):
-    path = tmp_path / "red.pt2"
-    metadata = {**METADATA, "outputs": ["labels", "confidence"], "torch": torch.__version__}
-    write_torch(Red(), torch.zeros(6, 8, 3, dtype=torch.uint8), path, metadata)
-    return path
+    return write(Red(), tmp_path / "red.pt2")
 
 
 @pytest.fixture
@@ -47,6 +67,16 @@ def test_three_lines(path, street):
     assert seen.scores.dtype == np.float32 and seen.labels.dtype == np.uint8 and seen.regions == []
     with pytest.raises(InputError, match="export with --size 6 6"):
         nightlab.load(path)(street[:, :6])
+
+
+def test_as_many_as_there_are(tmp_path):
+    model = nightlab.load(write(BrightRows(), tmp_path / "rows.pt2"))
+    for rows, passed in ((0, 2), (1, 2), (4, 4), (6, 6)):
+        frame = np.zeros((6, 8, 3), np.uint8)
+        frame[:rows, 0] = 200
+        seen = model(frame)
+        assert seen.labels.sum() == 8 * rows
+        assert (seen.scores[:passed] > 0).all() and not seen.scores[passed:].any()
 
 
 def test_the_file_holds_no_pickle_and_no_folder_of_this_machine(path, repository):
