@@ -59,10 +59,12 @@ more = ["MODEL.WEIGHTS", f"{folder}/out/model_final.pth", "OUTPUT_DIR", f"{folde
 json.dump(begin(eval_only=True, opts=opts + more), open(f"{folder}/alone.json", "w"))
 """
 
-# Process 1 fails in its second step, while the other one waits for its gradients.
+# Process 1 fails in its second step, while the other one waits for it. Forked, or each would import everything anew.
 FAILS = """
 import sys
 from argparse import Namespace
+from functools import partial
+import torch
 from detectron2.utils import comm
 from nightlab.engine.launching import launch_run
 from nightlab.engine.run import run
@@ -83,6 +85,7 @@ if __name__ == "__main__":
     opts = ["DATASETS.CARDS", f"['{sys.argv[2]}']", "TEST.EVAL_PERIOD", "0"]
     given = {"config_file": sys.argv[1], "opts": opts, "eval_only": False, "resume": False, "stage": "all"}
     more = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
+    torch.multiprocessing.start_processes = partial(torch.multiprocessing.start_processes, start_method="fork")
     launch_run(work, Namespace(**given, **more))
 """
 
