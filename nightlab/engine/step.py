@@ -104,7 +104,7 @@ class GuardedTrainer(AMPTrainer):
                 every.append({name: loss.detach() for name, loss in losses.items()})
                 learned = NormStatistics(self.model) if self._recomputes else None
                 if is_last:
-                    agreed = self._agree(torch.stack([sum(x.values()) for x in every]), new_files)
+                    agreed = self._agree(torch.stack([loss for x in every for loss in x.values()]), new_files)
                     total = total * torch.where(agreed[0] > 0, torch.nan, 1.0)  # times 1 changes no bit
                 self.grad_scaler.scale(total).backward()
                 if learned:
@@ -119,9 +119,9 @@ class GuardedTrainer(AMPTrainer):
         return torch.autocast("cuda", dtype=self.precision) if self.amp else nullcontext()
 
     @torch.no_grad()
-    def _agree(self, totals: Tensor, new_files: bool) -> Tensor:
+    def _agree(self, losses: Tensor, new_files: bool) -> Tensor:
         """`[3]`: is a loss of the batches bad, is a stop wanted, are there new bad files, in any process (0 or 1)."""
-        is_bad = (~torch.isfinite(totals)).any().float()
+        is_bad = (~torch.isfinite(losses)).any().float()
         asked = [torch.full_like(is_bad, float(said)) for said in (bool(self.stop.signal), new_files)]
         agreed = torch.stack([is_bad, *asked])
         if comm.get_world_size() > 1:
