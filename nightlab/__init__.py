@@ -1,6 +1,6 @@
 """NightLab: segmentation of road scenes at night, on two levels. A Detectron2 project.
 
-    model = nightlab.load("model.onnx")  # or a checkpoint, "model_best.pth"
+    model = nightlab.load("model.onnx")  # or "model.pt2", or a checkpoint, "model_best.pth"
     seen = model("street.jpg")           # or an array [H, W, 3], RGB
     seen.save("seen.png")                # seen.labels, seen.scores, seen.regions, seen.draw()
 

@@ -9,13 +9,14 @@ from nightlab.runtime.model import OnnxModel
 
 if TYPE_CHECKING:
     from nightlab.checkpoint_model import CheckpointModel
+    from nightlab.runtime.exported import ExportedModel
 
 
-def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) -> "OnnxModel | CheckpointModel":
+def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) -> "ExportedModel | CheckpointModel":
     """A model that is called with an image file or an array `[H, W, 3]` (uint8, RGB) and returns a `Segmentation`.
 
     Args:
-        path: an .onnx file of tools/export.py, or a checkpoint.
+        path: an .onnx or .pt2 file of tools/export.py, or a checkpoint.
         config: of a checkpoint, its configuration; without it the config.yaml in its folder, which trainings write.
         opts: overrides of the configuration, as ("MODEL.NIGHTLAB.MAX_REGIONS", "5").
 
@@ -24,9 +25,13 @@ def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) ->
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such model; give an .onnx file or a checkpoint")
+        raise InputError(f"{path}: no such model; give an .onnx or .pt2 file or a checkpoint")
     if path.suffix == ".onnx":
         return OnnxModel(path)
+    if path.suffix == ".pt2":
+        from nightlab.torch_model import TorchModel
+
+        return TorchModel(path)
     from nightlab.checkpoint_model import CheckpointModel
 
     config = Path(config) if config else path.with_name("config.yaml")

@@ -4,6 +4,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+import nightlab
 from nightlab.places import folder
 
 # Command -> the folder of its file, the file, what it does.
@@ -11,7 +12,7 @@ COMMANDS = {
     "train": ("projects", "train_net.py", "train and evaluate; --eval-only evaluates"),
     "demo": ("tools", "demo.py", "show what a model sees in images, a video or a camera"),
     "web": ("tools", "web_demo.py", "the same on a local web page, with the photos of your browser"),
-    "export": ("tools", "export.py", "write a model as an ONNX file"),
+    "export": ("tools", "export.py", "write a model as one file, ONNX or torch.export's"),
     "check": ("tools", "check_dataset.py", "check the files of a data set"),
     "compare": ("tools", "compare.py", "intervals of evaluations and of their differences"),
     "report": ("tools", "report.py", "write the page of a run again"),
@@ -26,11 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["evaluate"]:
         given = ["train", "--eval-only", *given[1:]]
+    if given == ["--version"]:
+        print(f"nightlab {nightlab.__version__}")
+        return 0
     if not given or given[0] not in COMMANDS:
         asked = given[:1] in ([], ["-h"], ["--help"])
         print(_usage(), file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
-    import nightlab.needs_detectron2  # noqa: F401
+    from nightlab import needs_detectron2  # noqa: F401
 
     place, file, _ = COMMANDS[given[0]]
     before = sys.argv

@@ -56,6 +56,9 @@ def _add_backbone(cfg: CfgNode) -> None:
     # Where a map is no multiple of Swin's window: "official" pads it, then shifts, as do Swin's authors, mmsegmentation
     # and transformers, so that their weights work; "timm" shifts, then pads. Other models have no windows.
     cfg.MODEL.TIMM.WINDOWS = "official"
+    # Of a ResNet whose last stage keeps its size (ARGS: output_stride): dilations of that stage's 3x3 convolutions, one
+    # for each block, as [2, 4, 8] for DeepLab's multi-grid; empty: timm's.
+    cfg.MODEL.TIMM.DILATIONS = []
     # Compute the activations of the backbone a second time in the backward pass instead of keeping them: the same
     # gradients in less memory and more time.
     cfg.MODEL.TIMM.CHECKPOINT_ACTIVATIONS = False
@@ -79,6 +82,9 @@ def _add_heads(cfg: CfgNode) -> None:
     head.PROJECT_CHANNELS = [48]
     head.ASPP_CHANNELS = 256
     head.ASPP_DILATIONS = [6, 12, 18]
+    # Its image pooling averages over windows of this height and width, in pixels of the image, as detectron2's does
+    # after training on crops of this size; empty: over the whole image.
+    head.ASPP_POOL = []
     # Deformable 3x3 convolutions (paper, Table 4): in the FPN, and in the head (pooling bottleneck and fusion).
     head.DEFORM_FPN = False
     head.DEFORM_HEAD = False
@@ -100,7 +106,7 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.HARD_IOU = 0.5
     # Names of the hard classes, instead of those that HARD_IOU finds: one set for runs that are to be compared.
     cfg.MODEL.NIGHTLAB.HARD_CLASSES = []
-    # What a training step trains: light, image, region, rdn or hdm. The staged run sets it.
+    # What a training step trains: light, adapt, image, region, rdn or hdm. The staged run sets it.
     cfg.MODEL.NIGHTLAB.STAGE = "image"
     # Where regions come from at test: detector, or in its place none, grid, random, predicted (components of hard
     # classes in P^I), uncertainty (entropy of P^I), ground_truth or gain (both oracles: they read the labels).
@@ -117,6 +123,8 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.CALIBRATE = False
     # Also return P^I, as sem_seg_image_level (evaluation turns it on).
     cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False
+    # False: the model returns `labels` and their `confidence` in place of `sem_seg`, and never holds K x H x W scores.
+    cfg.MODEL.NIGHTLAB.RETURN_SCORES = True
 
     cfg.MODEL.REGION = CfgNode()
     # Builds the second segmentor.
@@ -160,6 +168,15 @@ def _add_levels(cfg: CfgNode) -> None:
     light.CLIP_LIMIT = 2.0
     light.TILES = 8
     light.FILE = ""
+
+    adapt = cfg.MODEL.ADAPT = CfgNode()
+    # Trains the image level first in a stage "adapt", with labels by day and without by night (AdaptSegNet): an
+    # adversary makes what it says of DATASETS.NIGHT look like what it says of DATASETS.DAY.
+    adapt.ENABLED = False
+    # Weight of the loss by which the image level fools the discriminator; the authors' for least squares. 0: night is
+    # seen, and counts in the statistics of BatchNorm, but nothing is learned from it.
+    adapt.WEIGHT = 0.01
+    adapt.DISCRIMINATOR_CHANNELS = 64
 
     hardness = cfg.MODEL.HARDNESS = CfgNode()
     # "rdn" or "hdm" builds the detector and says how it is labelled; "" builds none.
@@ -205,7 +222,8 @@ def _add_data(cfg: CfgNode) -> None:
     # How much of training each data set of TRAIN gets, one number for each, as [2, 1] for twice as much night as day;
     # empty: each gets what it has images.
     cfg.DATASETS.TRAIN_WEIGHTS = []
-    # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve.
+    # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve. The
+    # stage "adapt" reads labels of DAY and none of NIGHT; for the one that names nothing, the training images serve.
     cfg.DATASETS.DAY = ()
     cfg.DATASETS.NIGHT = ()
 
@@ -257,12 +275,17 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.STAGES = CfgNode()
     # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
     cfg.STAGES.IMAGE_LEVEL = ""
-    for name in ("LIGHT", "REGION", "RDN", "HDM"):
+    for name in ("LIGHT", "ADAPT", "REGION", "RDN", "HDM"):
         cfg.STAGES[name] = CfgNode({key: 0 for key in STAGE_SOLVER})
         cfg.STAGES[name].BASE_LR = 0.0
         cfg.STAGES[name].EVAL_PERIOD = 0
     # Multi-scale testing: factors of the test size; used when TEST.AUG.ENABLED.
     cfg.TEST.AUG.SCALES = [0.25, 0.5, 0.75, 1.0, 1.25]
+    # How evaluation, demo, web page, benchmark and nightlab.load run the networks: in "float32", "bfloat16" or, on GPUs
+    # alone, "float16", and by a backend of torch.compile, as "inductor" ("": as they are). What follows from their
+    # outputs is float32 always. Each new size of frames compiles anew.
+    cfg.TEST.PRECISION = "float32"
+    cfg.TEST.COMPILE = ""
     # Pictures of this many test images are written after training: spread over the ranking by mIoU or, with both
     # levels, those that merging helped most and those that it hurt most.
     cfg.TEST.PICTURES = 12
@@ -272,14 +295,20 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.TEST.CALIBRATION_IMAGES = 64
 
 
+def default_config() -> CfgNode:
+    """Every key of detectron2 and NightLab with its default."""
+    cfg = get_cfg()
+    add_nightlab_config(cfg)
+    return cfg
+
+
 def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     """A configuration file with its `_BASE_` chain and command-line overrides, read without running any code.
 
     Raises:
         InputError: the file is missing, is no YAML, constructs Python objects, or names an unknown key.
     """
-    cfg = get_cfg()
-    add_nightlab_config(cfg)
+    cfg = default_config()
     path = find_config(path)
     if not path.is_file():
         raise InputError(f"{path}: no such configuration file; see configs/ for those that come with NightLab")

@@ -13,6 +13,8 @@ from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES, COLORS
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
+from nightlab.modeling.inference import prepare
+from nightlab.modeling.scored import Scored
 
 Color = tuple[int, int, int]
 
@@ -25,7 +27,8 @@ class Prediction:
         image: the frame, uint8 `[H, W, 3]`, RGB.
         labels: class ids, uint8 `[H, W]`, of both levels together where there are two.
         confidence: probability of each pixel's class, float32 `[H, W]`.
-        uncertainty: entropy of each pixel's posterior over that of no idea at all, float32 `[H, W]`, 0 to 1.
+        uncertainty: entropy of each pixel's posterior over that of no idea at all, float32 `[H, W]`, 0 to 1, where it
+            was asked for.
         image_level: class ids of the image level alone, uint8 `[H, W]`; the same as `labels` where it is alone.
         boxes, scores: the regions, float32 `[R, 4]` (x0, y0, x1, y1) in pixels, and their scores `[R]`, best first.
         box_classes: class id of each region, where the detector tells them.
@@ -34,7 +37,7 @@ class Prediction:
     image: np.ndarray
     labels: np.ndarray
     confidence: np.ndarray
-    uncertainty: np.ndarray
+    uncertainty: np.ndarray | None
     image_level: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
@@ -45,16 +48,16 @@ class Predictor:
     """A model built from a configuration, with the weights of MODEL.WEIGHTS and the names of its classes."""
 
     def __init__(self, cfg: CfgNode):
-        """Raises InputError where no weights are named or they belong to another model."""
+        """Raises InputError where no weights are named, they belong to another model, or it cannot run as TEST says."""
         if not cfg.MODEL.WEIGHTS:
             raise InputError("MODEL.WEIGHTS: names no checkpoint; give it as MODEL.WEIGHTS path/to/model_final.pth")
         cfg = cfg.clone()
         cfg.defrost()
-        cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = True
         self.classes, self.colors = class_names(cfg)
         self.model = build_model(cfg).eval()
         checkpointer = NightLabCheckpointer(self.model, allow_pickle=cfg.MODEL.ALLOW_PICKLE)
         checkpointer.load(cfg.MODEL.WEIGHTS, checkpointables=[])
+        prepare(self.model, cfg)
 
     @property
     def has_regions(self) -> bool:
@@ -65,25 +68,21 @@ class Predictor:
         return self.model.image_level.light is not None
 
     @torch.no_grad()
-    def __call__(self, image: np.ndarray) -> Prediction:
-        """`image`: uint8 `[H, W, 3]`, RGB."""
-        output = self.model([{"image": _tensor(image)}])[0]
-        scores = output["sem_seg"]
-        probability = scores.exp()
-        confidence, labels = probability.max(dim=0)
-        entropy = torch.special.entr(probability).sum(dim=0) / np.log(len(scores))
-        before = output.get("sem_seg_image_level", scores).argmax(dim=0)
+    def __call__(self, image: np.ndarray, *, uncertainty: bool = False) -> Prediction:
+        """`image`: uint8 `[H, W, 3]`, RGB. Scores of all classes are never held for the whole frame."""
+        scored = self.model.scored([{"image": _tensor(image)}])[0]
+        output = scored.output(scores=False, image_level=True)
         boxes, box_scores, box_classes = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), None
-        if "regions" in output:
-            found = output["regions"]
+        if scored.regions is not None:
+            found = scored.regions
             boxes, box_scores = _array(found.pred_boxes.tensor), _array(found.scores)
             box_classes = _array(found.pred_classes) if found.has("pred_classes") else None
         return Prediction(
             image=image,
-            labels=_array(labels.byte()),
-            confidence=_array(confidence),
-            uncertainty=_array(entropy.clamp(0, 1)),
-            image_level=_array(before.byte()),
+            labels=_array(output["labels"]),
+            confidence=_array(output["confidence"]),
+            uncertainty=_uncertainty(scored) if uncertainty else None,
+            image_level=_array(output.get("labels_image_level", output["labels"])),
             boxes=boxes,
             scores=box_scores,
             box_classes=box_classes,
@@ -121,6 +120,11 @@ def class_names(cfg: CfgNode) -> tuple[tuple[str, ...], tuple[Color, ...]]:
     if number == len(CLASSES):
         return CLASSES, COLORS
     raise unknown or InputError(f"no data set names the {number} classes; set DATASETS.TRAIN to one that does")
+
+
+def _uncertainty(scored: Scored) -> np.ndarray:
+    strips = [torch.special.entr(merged.exp()).sum(dim=0) / np.log(len(merged)) for _, _, merged in scored.strips()]
+    return _array(torch.cat(strips).clamp(0, 1))
 
 
 def _tensor(image: np.ndarray) -> Tensor:

@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +58,14 @@ class StopRequest:
 
 
 @contextmanager
-def passed_on() -> Iterator[None]:
-    """Inside, a signal to this process goes to its children and does not end it: it waits for what they do."""
+def passed_on(children: Callable[[], Iterable[Any]] = multiprocessing.active_children) -> Iterator[None]:
+    """Inside, a signal to this process goes to its children and does not end it: it waits for what they do.
+
+    `children`: those that there are when a signal comes, with a method `terminate`.
+    """
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        for child in multiprocessing.active_children():
+        for child in children():
             child.terminate()
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}

@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 import timm
 import torch
+from detectron2.modeling import build_model
 from torch import nn
 from torch.nn import functional as F
 
-from nightlab.benchmark import Axis, Timing, benchmark, compare_with_peer, report_table
+from nightlab.benchmark import Axis, Timing, benchmark, compare_with_exported, compare_with_peer, exported, report_table
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.side_by_side import alternate
 from nightlab.errors import InputError
 from nightlab.modeling.layers import DeformableConv2d
+from nightlab.predictor import Predictor
+from nightlab.runtime import ExportedModel
 
 from .conftest import REPOSITORY
 from .modeling.contracts import pointwise_model, tiny_config
@@ -188,9 +191,10 @@ def test_the_report_is_complete(report: dict[str, Any]) -> None:
 
 def test_the_images_are_seen_at_the_size_asked_for(report: dict[str, Any]) -> None:
     """Whatever the test size of the configuration: 64x96 costs six times what 32x32 does, but for rounding."""
-    small = benchmark(tiny_config("INPUT.IMAGE_SIZE", [512, 512]), size=(32, 32), repeats=1, warmup=0)
+    cfg = tiny_config("INPUT.IMAGE_SIZE", [512, 512], "TEST.PRECISION", "bfloat16")
+    small = benchmark(cfg, size=(32, 32), repeats=1, warmup=0)
     assert report["gmac"]["backbone"] == pytest.approx(6 * small["gmac"]["backbone"], rel=0.01)
-    assert "training_step" not in small
+    assert "training_step" not in small and small["forward"]["precision"] == "bfloat16"
 
 
 def test_the_table_names_everything(report: dict[str, Any]) -> None:
@@ -347,3 +351,46 @@ def test_a_peer_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(InputError, match="run: pip install segmentation_models_pytorch"):
         compare_with_peer(tiny_config("MODEL.TIMM.OUT_NORM", "LN"), "smp", size=(32, 32))
+
+
+class Same(ExportedModel):
+    """What an exported image level would say, from the model itself."""
+
+    def __init__(self, predictor: Predictor):
+        metadata = {"size": [40, 64], "level": "image", "classes": [], "colors": []}
+        super().__init__(metadata, "no engine")
+        self.predictor = predictor
+
+    def run(self, frame: Any) -> dict[str, Any]:
+        return {"labels": self.predictor(frame).labels}
+
+
+def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path: Path, capsys: Any) -> None:
+    torch.save({"model": build_model(nano_cfg).state_dict()}, tmp_path / "model.pth")
+    (tmp_path / "config.yaml").write_text(nano_cfg.dump())
+    nano_cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
+    count = ["--size", "40", "64", "--repeats", "2", "--warmup", "0"]
+    arguments = ["--config-file", str(tmp_path / "config.yaml"), *count, "--json", str(tmp_path / "cost.json")]
+    predictor = Predictor(nano_cfg)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exported, "TorchModel", lambda path: Same(predictor))
+        options = ["--exported", str(tmp_path / "model.pt2"), "MODEL.WEIGHTS", nano_cfg.MODEL.WEIGHTS]
+        assert load_tool("benchmark").main([*arguments, *options]) == 0
+    found = json.loads((tmp_path / "cost.json").read_text())["exported"]
+    assert found["equal_labels"] == 1 and found["repeats"] == 2 and found["engine"] == "no engine"
+    assert found["time_ratio_least"] <= found["time_ratio"] * 1.0001
+    assert "model.pt2 beside eager: image level, 40x64, no engine, 2 runs in turns" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no file of tools/export\.py"):
+        compare_with_exported(nano_cfg, tmp_path / "model.pth")
+
+
+def test_the_training_data_alone(load_tool: Any, tiny_card: str, tmp_path: Path, capsys: Any) -> None:
+    config = str(REPOSITORY / "configs" / "camvid" / "upernet_effnet_lite0.yaml")
+    names = ["DATASETS.TRAIN", f"('{tiny_card}_train',)", "DATASETS.VAL", f"('{tiny_card}_val',)"]
+    options = ["SOLVER.IMS_PER_BATCH", "3", "DATALOADER.NUM_WORKERS", "1", "INPUT.CROP_SIZE", "[32, 48]"]
+    arguments = ["--config-file", config, "--loader", "7", "--json", str(tmp_path / "loader.json")]
+    assert load_tool("benchmark").main([*arguments, *names, *options]) == 0
+    report = json.loads((tmp_path / "loader.json").read_text())
+    assert report["reading"] > 0 and report["mapper"] > 0 and report["loader"] > 0
+    assert (report["images"], report["workers"], report["batch"], report["crop"]) == (7, 1, 3, [32, 48])
+    assert "mapper alone, one process" in capsys.readouterr().out

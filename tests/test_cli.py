@@ -2,6 +2,7 @@
 
 import pytest
 
+import nightlab
 from nightlab import cli, places
 
 
@@ -10,6 +11,11 @@ def test_help_names_every_command_and_each_has_its_file(capsys):
     out = capsys.readouterr().out
     for name, (place, file, _) in cli.COMMANDS.items():
         assert f"  {name} " in out and (places.folder(place) / file).is_file()
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nightlab {nightlab.__version__}\n"
 
 
 def test_an_unknown_command(capsys):

@@ -33,11 +33,15 @@ def test_a_prediction_agrees_with_the_model(nano_cfg, tmp_path):
     nano_cfg.MODEL.WEIGHTS = str(tmp_path / "model.pth")
     predictor = Predictor(nano_cfg)
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-    seen = predictor(image)
+    seen = predictor(image, uncertainty=True)
     with torch.no_grad():
-        posterior = model([{"image": torch.from_numpy(image).permute(2, 0, 1)}])[0]["sem_seg"].exp()
-    assert (seen.labels == posterior.argmax(0).numpy()).all() and seen.labels.dtype == np.uint8
-    assert np.allclose(seen.confidence, posterior.amax(0).numpy(), atol=1e-6)
+        scores = model([{"image": torch.from_numpy(image).permute(2, 0, 1)}])[0]["sem_seg"]
+    assert (seen.labels == scores.argmax(0).numpy()).all() and seen.labels.dtype == np.uint8
+    assert np.allclose(seen.confidence, scores.exp().amax(0).numpy(), atol=1e-6)
+    assert predictor(image).uncertainty is None and seen.uncertainty is not None
     assert 0.9 < seen.uncertainty.min() and seen.uncertainty.max() <= 1  # an untrained model has no idea
     assert (seen.image_level == seen.labels).all() and len(seen.boxes) == 0 and not predictor.has_regions
     assert (predictor.adapted(image) == image).all()
+    nano_cfg.TEST.PRECISION = "float16"
+    with pytest.raises(InputError, match=r"TEST\.PRECISION float16"):
+        Predictor(nano_cfg)

@@ -5,7 +5,8 @@
     python tools/ablation.py STUDY --collect             # the table of what is finished, without training
 
 Finished runs are skipped and interrupted ones resumed, so that the same command goes on after a stop. ablation.md and
-ablation.svg are written anew after every run. Exit status: 1 where a run failed, 2 where the study cannot be used.
+ablation.svg are written anew after every run. SIGTERM and Ctrl-C are passed on to the run under way, which ends with a
+checkpoint. Exit status: 1 where a run failed, 2 where the study cannot be used, 75 where a signal stopped it.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from nightlab.errors import exits_on_input_error
 from nightlab.evaluation.ablation import Study, collect, read_study
 from nightlab.evaluation.ablation_table import draw_study, study_table
 from nightlab.files import written_aside
+from nightlab.signals import STOPPED
 
 
 @exits_on_input_error("ablation.py")
@@ -35,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.seeds:
         study = dataclasses.replace(study, seeds=tuple(options.seeds))
     output = options.output or Path("output", "studies", study.name)
-    failed = False
+    seen = set()
     for event in [] if options.collect else run_study(study, output, num_gpus=options.num_gpus):
         print(event, flush=True)
-        failed |= event.what == "failed"
+        seen.add(event.what)
         if event.what == "finished":
             write(study, output)
     print(write(study, output))
-    return 1 if failed else 0
+    return STOPPED if "stopped" in seen else int("failed" in seen)
 
 
 def write(study: Study, output: Path) -> str:

@@ -4,11 +4,14 @@
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
     python tools/benchmark.py --config-file CFG --vary "SOLVER.IMS_PER_BATCH 1 2" --vary "SOLVER.AMP.ENABLED True False"
+    python tools/benchmark.py --config-file CFG --exported model.onnx MODEL.WEIGHTS model_final.pth
+    python tools/benchmark.py --config-file CFG --loader 200
 
 Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
 ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
 over the peer's. With --vary, time and peak memory of a training step alone, for every combination of the values, at the
-sizes that the configuration trains on. Time and memory mean something on an otherwise idle machine only.
+sizes that the configuration trains on. A file of tools/export.py runs in turns with the model that it was made of, from
+frame to labels; the JSON then has `exported`. Time and memory mean something on an otherwise idle machine only.
 """
 
 import argparse
@@ -17,13 +20,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
+
 from nightlab.arguments import positive
 from nightlab.benchmark import (
     PEERS,
     Axis,
     benchmark,
+    compare_with_exported,
     compare_with_peer,
+    exported_table,
     grid_rows,
+    loading,
+    loading_table,
     measure_grid,
     peer_table,
     report_table,
@@ -40,25 +49,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.vary:
         return _vary(options)
     cfg = load_config(options.config_file, options.opts)
+    if options.loader:
+        report = loading(cfg, options.loader)
+        print(f"{options.config_file}\n{loading_table(report)}")
+    else:
+        report = _model(cfg, options)
+    if options.json:
+        write_json(options.json, {"config": options.config_file, **report})
+    return 0
+
+
+def _model(cfg: CfgNode, options: argparse.Namespace) -> dict[str, Any]:
+    """What the model costs, alone and beside a peer, printed as soon as it is known."""
     size = tuple(options.size or cfg.INPUT.CROP_SIZE)
-    report = benchmark(
-        cfg,
-        size=size,
-        batch=options.batch or 1,
-        train=options.train,
-        repeats=options.repeats,
-        warmup=options.warmup,
-        regions=options.regions,
-    )
-    report = {"config": options.config_file, **report}
+    count = {"batch": options.batch or 1, "repeats": options.repeats, "warmup": options.warmup}
+    report = benchmark(cfg, size=size, train=options.train, regions=options.regions, **count)
     print(f"{options.config_file}\n{report_table(report)}")
     if options.peer:
-        count = {"batch": options.batch or 1, "repeats": options.repeats, "warmup": options.warmup}
         report |= compare_with_peer(cfg, options.peer, size=size, **count)
         print(peer_table(report))
-    if options.json:
-        write_json(options.json, report)
-    return 0
+    if options.exported:
+        report |= compare_with_exported(cfg, options.exported, repeats=options.repeats, warmup=options.warmup)
+        print(exported_table(report))
+    return report
 
 
 def _vary(options: argparse.Namespace) -> int:
@@ -97,6 +110,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="measure a training step for each of these values; may be given several times",
     )
     parser.add_argument("--peer", choices=sorted(PEERS), help="compare the image level with this library's model")
+    parser.add_argument(
+        "--exported", type=Path, metavar="FILE", help="compare the model of MODEL.WEIGHTS with this file made of it"
+    )
+    parser.add_argument(
+        "--loader", type=positive, metavar="N", help="time the training data instead, N images of DATASETS.TRAIN"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     options = parser.parse_args(arguments)

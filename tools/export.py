@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Writes a trained model as one ONNX file that takes a uint8 frame and gives its label map.
+"""Writes a trained model as one file, ONNX or torch.export's, that takes a uint8 frame and gives its label map.
 
     python tools/export.py --config-file CFG --output model.onnx --size 360 480 --opts MODEL.WEIGHTS model_final.pth
+    python tools/export.py ... --output model.pt2                 # for torch.export.load
     python tools/export.py ... --level image --images photos/     # the image level alone; checked on these
 
 The file is compared with the model on the images given, or on made night streets, and kept where at least 99.9 % of the
-labels are equal. `nightlab.load("model.onnx")` runs it without torch. Exit status: 0, or 2 if nothing was written.
+labels are equal. `nightlab.load` runs either, an ONNX file without torch. Exit status: 0, or 2 if nothing was written.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from nightlab.data.nightstreet import render
 from nightlab.data.reading import read_image
 from nightlab.demo.sinks import make_folder
 from nightlab.demo.sources import find_images
-from nightlab.errors import InputError, exits_on_input_error
-from nightlab.export.onnx_file import export_onnx
+from nightlab.errors import exits_on_input_error
+from nightlab.export.checked import check_format, export
 from nightlab.predictor import Predictor
 
 FIRST_SCENE = 2_000_000  # NightStreet's test scenes
@@ -32,10 +33,10 @@ FIRST_SCENE = 2_000_000  # NightStreet's test scenes
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
-    if options.output.suffix != ".onnx":
-        raise InputError(f"{options.output}: name a file that ends in .onnx")
+    check_format(options.output)
     size = tuple(options.size)
-    cfg = load_config(options.config_file, [*options.opts, "MODEL.DEVICE", "cpu"])
+    as_it_is = ("MODEL.DEVICE", "cpu", "TEST.PRECISION", "float32", "TEST.COMPILE", "")
+    cfg = load_config(options.config_file, [*options.opts, *as_it_is])
     predictor = Predictor(cfg)
     if options.images:
         images = [read_image(file) for file in find_images(options.images)[: options.number]]
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         images = [_street(i, size) for i in range(options.number)]
         what = "made scenes"
     make_folder(options.output.parent)
-    agreement = export_onnx(predictor, options.output, size, images, level=options.level)
+    agreement = export(predictor, options.output, size, images, level=options.level, dynamic=options.dynamic)
     print(f"{options.output}: {options.output.stat().st_size / 2**20:.1f} MiB for frames of {size[1]}x{size[0]}")
     print(
         f"labels equal to the model's on {len(images)} {what}: {100 * agreement.mean:.4f} %, "
@@ -60,9 +61,10 @@ def _street(number: int, size: tuple[int, int]) -> np.ndarray:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CFG")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the .onnx file to write")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="to write, .onnx or .pt2")
     parser.add_argument("--size", required=True, nargs=2, type=positive, metavar=("H", "W"), help="of the frames")
     parser.add_argument("--level", choices=["all", "image"], default="all", help="image: without the region level")
+    parser.add_argument("--dynamic", action="store_true", help="run found regions only, not always MAX_REGIONS")
     parser.add_argument("--images", nargs="+", metavar="PATH", help="files, folders or patterns to compare on")
     parser.add_argument("--number", type=positive, default=3, metavar="N", help="of images compared (default: 3)")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="as MODEL.WEIGHTS")

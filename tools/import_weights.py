@@ -5,8 +5,10 @@
     python tools/import_weights.py swin_tiny_patch4_window7_224.pth imported/backbone.safetensors
 
 Known are UPerNet-Swin of transformers, of mmsegmentation and of the official Swin-Transformer-Semantic-Segmentation,
-UPerNet of segmentation_models_pytorch, and ImageNet Swin of timm, of the official release and in mmsegmentation's
-layout. A segmentor becomes a whole model, for MODEL.WEIGHTS; an ImageNet Swin a backbone, for MODEL.TIMM.WEIGHTS.
+UPerNet of segmentation_models_pytorch, DeepLabV3+ of detectron2 (output stride 16), and ImageNet Swin of timm, of the
+official release and in mmsegmentation's layout.
+
+A segmentor becomes a whole model, for MODEL.WEIGHTS; an ImageNet Swin a backbone, for MODEL.TIMM.WEIGHTS.
 Without --config-file the model is read off the tensors and described in a configuration beside DST. No code in SRC is
 run.
 """

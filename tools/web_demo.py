@@ -51,7 +51,7 @@ def build(options: argparse.Namespace) -> object:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, metavar="FILE", help="an .onnx file or a checkpoint")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="an .onnx or .pt2 file or a checkpoint")
     parser.add_argument("--config-file", type=Path, metavar="CFG", help="of a checkpoint")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes a free one")

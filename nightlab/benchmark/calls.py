@@ -16,7 +16,7 @@ from nightlab.modeling import NightLab
 from nightlab.modeling.regions import Size
 
 # Methods of the model that are timed as parts of their own.
-METHODS = {"crop": "crop", "paste and merge": "merge"}
+METHODS = {"crop": "crop", "paste and merge": "merge_rows"}
 
 
 def build(cfg: CfgNode, size: Size, *, regions: int | None = None) -> NightLab:
@@ -57,7 +57,7 @@ def _random_input(size: Size, num_classes: int) -> dict[str, Tensor]:
 
 
 def forward(model: NightLab, inputs: list[dict[str, Tensor]]) -> Callable[[Stopwatch], object]:
-    """From frames to log-probabilities of their size."""
+    """From frames to log-probabilities or labels of their size."""
 
     def call(watch: Stopwatch) -> None:
         model.eval()

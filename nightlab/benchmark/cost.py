@@ -13,6 +13,7 @@ from nightlab.benchmark.calls import build, forward, is_mixed, random_inputs, tr
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.timing import REST, Timing, peak_memory_mib, reset_peak_memory
 from nightlab.engine.environment import versions
+from nightlab.modeling.inference import how_tested, prepare, restore
 
 # What is timed and counted apart from the rest, as paths inside the model; the latter two where there are regions.
 COMPONENTS = {
@@ -35,6 +36,9 @@ def benchmark(
 ) -> dict[str, Any]:
     """What the model of `cfg` costs on MODEL.DEVICE, with random weights and random images of `size` (height, width).
 
+    A forward pass runs as TEST.PRECISION and TEST.COMPILE say, and gives log-probabilities or, without RETURN_SCORES,
+    labels.
+
     Args:
         train: also a training step of the stage MODEL.NIGHTLAB.STAGE, on images of `size` (crops, in stage "region").
         regions: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS.
@@ -48,7 +52,8 @@ def benchmark(
     components = {name: path for name, path in COMPONENTS.items() if getattr(model, path.split(".")[0]) is not None}
     modules = {name: model.get_submodule(path) for name, path in components.items()}
     inputs = random_inputs(cfg, size, batch)
-    calls = {"forward": (forward(model, inputs), "float32")}
+    prepare(model, cfg)
+    calls = {"forward": (forward(model, inputs), how_tested(cfg))}
     if train:
         amp = is_mixed(cfg, model)
         calls["training_step"] = (training_step(cfg, model, inputs, amp), "mixed" if amp else "float32")
@@ -65,6 +70,7 @@ def benchmark(
             "peak_memory_mib": peak_memory_mib(model.device),
             "precision": precision,
         }
+        restore(model)  # training and counting know nothing of it
     gmac = count_gmac(model, size, components)
     return {**report, "gmac": gmac, "environment": environment(model.device)}
 

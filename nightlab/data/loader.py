@@ -119,8 +119,9 @@ def unpaired_crops(
             "set of them (labels are not needed)"
         )
     sets = {"day": cfg.DATASETS.DAY, "night": cfg.DATASETS.NIGHT}
+    unlabelled = partial(catalog.load, require_labels=False)
     return {
-        name: UnpairedCrops(cfg, catalog.load(names), set_number=number, regions=regions, classes=classes)
+        name: UnpairedCrops(cfg, unlabelled(names), set_number=number, regions=regions, classes=classes)
         for number, (name, names) in enumerate(sets.items())
         if names
     }

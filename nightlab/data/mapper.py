@@ -10,9 +10,10 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.projects.point_rend import ColorAugSSDTransform
-from fvcore.transforms.transform import NoOpTransform, Transform
+from fvcore.transforms.transform import Transform
 
 from nightlab.data.reading import check_pair
+from nightlab.data.scaling import CropWithin, RandomScale, RandomScaledCrop
 
 
 @contextmanager
@@ -36,33 +37,6 @@ class RandomPhotometric(T.Augmentation):
         return ColorAugSSDTransform(img_format="RGB")
 
 
-class RandomScale(T.Augmentation):
-    """Scales a frame, aspect kept, to fit into `size` (height, width; zeros: its own) times a random factor."""
-
-    def __init__(self, size: Sequence[int], scale_range: Sequence[float]):
-        super().__init__()
-        self._init(locals())
-
-    def get_transform(self, image: np.ndarray) -> Transform:
-        height, width = self.size if all(self.size) else image.shape[:2]
-        return T.ResizeScale(*self.scale_range, height, width).get_transform(image)
-
-
-class CropWithin(T.Augmentation):
-    """Cuts a window of at most `size`, redrawn up to ten times while one class covers more than `max_share` of it."""
-
-    def __init__(self, size: Sequence[int], max_share: float, ignore_label: int):
-        super().__init__()
-        self._init(locals())
-
-    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray) -> Transform:
-        height, width = min(self.size[0], image.shape[0]), min(self.size[1], image.shape[1])
-        if (height, width) == image.shape[:2]:
-            return NoOpTransform()
-        crop = T.RandomCrop_CategoryAreaConstraint("absolute", (height, width), self.max_share, self.ignore_label)
-        return crop.get_transform(image, sem_seg)
-
-
 class TrainMapper:
     """Record to `{"image": uint8 [3, h, w] RGB, "sem_seg": int64 [h, w], ...}` of the crop's size.
 
@@ -83,7 +57,11 @@ class TrainMapper:
         ignore_label: int,
     ):
         self.augmentations = T.AugmentationList(
-            [RandomScale(image_size, scale_range), CropWithin(crop_size, max_class_share, ignore_label)]
+            [
+                RandomScaledCrop(
+                    RandomScale(image_size, scale_range), CropWithin(crop_size, max_class_share, ignore_label)
+                )
+            ]
             + ([T.RandomFlip()] if flip else [])
             + ([RandomPhotometric()] if photometric else [])
         )

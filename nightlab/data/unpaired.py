@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import transforms as T
 from torch import Tensor
 
-from nightlab.data.mapper import RandomScale, seeded
+from nightlab.data.mapper import seeded
 from nightlab.data.region_mapper import RegionMapper
+from nightlab.data.scaling import RandomScale, resized_window
 from nightlab.modeling.regions import crop_and_zoom, shift_inside
 
 
@@ -68,30 +68,34 @@ class UnpairedCrops:
     def __call__(self, key: Sequence[int]) -> Tensor:
         with seeded(*key, 1 + self.set_number):
             record = self.records[np.random.randint(len(self.records))]
-            frame = torch.from_numpy(np.ascontiguousarray(self._frame(record))).permute(2, 0, 1)
-            crop = crop_and_zoom(frame, self._window(record, frame), self.crop_size)[0]
+            image = record["source"].read_image(record)
+            crop = self._scaled(image) if self.zoom_range is None else self._zoomed(image, record, self.zoom_range)
             if np.random.rand() < 0.5:
-                crop = crop.flip(-1)
-        return crop.round().clamp(0, 255).to(torch.uint8)
+                crop = crop[:, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
 
-    def _frame(self, record: dict[str, Any]) -> np.ndarray:
-        image = record["source"].read_image(record)
-        if self.zoom_range is not None:
-            return image
-        augmented = T.AugInput(image)
-        T.AugmentationList([self.scale])(augmented)
-        return augmented.image
+    def _scaled(self, image: np.ndarray) -> np.ndarray:
+        """A window of the scaled frame; one that is smaller than the crop is repeated at its border."""
+        scale = self.scale.get_transform(image)
+        spare = np.array([scale.new_w, scale.new_h]) - self.crop_size[::-1]
+        left, top = (np.random.uniform(0, 1, 2) * np.maximum(spare, 0)).round().astype(int).tolist()
+        width, height = min(self.crop_size[1], scale.new_w), min(self.crop_size[0], scale.new_h)
+        window = resized_window(image, scale, left, top, width, height)
+        missing = [(n // 2, n - n // 2) for n in (self.crop_size[0] - height, self.crop_size[1] - width)]
+        return np.pad(window, (*missing, (0, 0)), mode="edge")
 
-    def _window(self, record: dict[str, Any], frame: Tensor) -> Tensor:
-        """A box `[1, 4]` of the crop's aspect; a frame smaller than the crop is repeated at its border."""
+    def _zoomed(self, image: np.ndarray, record: dict[str, Any], zoom_range: Sequence[float]) -> np.ndarray:
+        frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        crop = crop_and_zoom(frame, self._window(record, frame, zoom_range), self.crop_size)[0]
+        return crop.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+
+    def _window(self, record: dict[str, Any], frame: Tensor, zoom_range: Sequence[float]) -> Tensor:
+        """A box `[1, 4]` of the crop's aspect."""
         if self.regions and self._is_labelled(record):
             return torch.from_numpy(self.regions.draw(record["source"].read_label(record))[None])
         height, width = frame.shape[-2:]
-        zoom = 1.0 if self.zoom_range is None else float(np.random.uniform(self.zoom_range[0], self.zoom_range[1]))
-        size = np.array([self.crop_size[1], self.crop_size[0]]) / zoom
+        size = np.array([self.crop_size[1], self.crop_size[0]]) / np.random.uniform(zoom_range[0], zoom_range[1])
         corner = np.random.uniform(0, 1, 2) * np.maximum([width, height] - size, 0)
-        if self.zoom_range is None:
-            corner = corner.round()
         box = torch.from_numpy(np.concatenate([corner, corner + size])[None])
         return shift_inside(box, (height, width))
 

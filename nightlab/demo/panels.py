@@ -75,6 +75,7 @@ def _panel(
         names = region_names(seen.scores.tolist(), seen.box_classes, classes)
         return title, draw_boxes(image, boxes, names, [OTHER] * len(boxes))
     if name == "uncertainty":
+        assert seen.uncertainty is not None
         values = to_tile_width((255 * seen.uncertainty).round().astype(np.uint8))[0]
         heat = cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
         return "uncertainty, bright: the model cannot tell", heat

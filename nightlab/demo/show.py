@@ -48,7 +48,7 @@ def show(
 
 def _picture(image: np.ndarray, predictor: Predictor, panels: Sequence[str], every_class: bool) -> np.ndarray:
     return draw_panels(
-        predictor(image),
+        predictor(image, uncertainty="uncertainty" in panels),
         panels,
         predictor.classes,
         predictor.colors,

@@ -1,29 +1,34 @@
 """Runs a study: every row with every seed, skipping what is finished and resuming what is not."""
 
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import yaml
+from detectron2.config import CfgNode
 
-from nightlab.config import load_config
-from nightlab.engine.stages import BEST
+from nightlab.config import default_config, load_config
+from nightlab.engine.stages import BEST, CHOICES, LAST
 from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.ablation import Row, Study
 from nightlab.files import written_aside
+from nightlab.signals import STOPPED, passed_on
 
 TRAIN_NET = Path(__file__).resolve().parents[2] / "projects" / "NightLab" / "train_net.py"
 SETTINGS = "row.json"
 LOG = "ablation.log"
 PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "STAGES.IMAGE_LEVEL")
+# How a training ends that a signal stopped: with a checkpoint, or outside of its loop at once. Both can be resumed.
+STOPS = (STOPPED, -signal.SIGTERM, -signal.SIGINT)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What became of one run: "finished before", "started", "finished" or "failed", with the reason where it failed."""
+    """What became of one run: "finished before", "started", "finished", "stopped" or "failed", which has a reason."""
 
     row: Row
     seed: int
@@ -34,23 +39,32 @@ class Event:
         return f"{self.row.name}, seed {self.seed}: {self.what}{f' ({self.reason})' if self.reason else ''}"
 
 
-Training = Callable[[str, Sequence[str], Path, int], int]
+Training = Callable[[Row, Sequence[str], Path, int], int]
 
 
-def train(config: str, opts: Sequence[str], log: Path, num_gpus: int) -> int:
-    """Runs `train_net.py --resume` in a process of its own, its output at the end of `log`; returns the exit status."""
-    command = [sys.executable, str(TRAIN_NET), "--config-file", config, "--num-gpus", str(num_gpus), "--resume", *opts]
-    with log.open("ab") as file:
-        return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+def train(row: Row, opts: Sequence[str], log: Path, num_gpus: int) -> int:
+    """Runs `train_net.py --resume` in a process of its own, its output at the end of `log`; returns the exit status.
+
+    A signal to this process is passed on to it, and what it makes of that is waited for.
+    """
+    command = [sys.executable, str(TRAIN_NET), "--config-file", row.config, "--stage", row.stage]
+    command += ["--num-gpus", str(num_gpus), "--resume", *opts]
+    running: list[subprocess.Popen[bytes]] = []
+    with log.open("ab") as file, passed_on(lambda: running):
+        running.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT))
+        return running[0].wait()
 
 
 def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Training = train) -> Iterator[Event]:
-    """Runs what is not finished, seed after seed, and says what becomes of it. A failed run does not stop the others.
+    """Runs what is not finished, seed after seed, and says what becomes of it. A failed run does not stop the others;
+    one that a signal stopped ends the study, and is gone on with when it is run again.
 
     Raises:
-        InputError: a configuration does not load, or a folder holds a run of other settings.
+        InputError: a configuration does not load, a stage does not exist, or a folder holds a run of other settings.
     """
     for row in study.rows:
+        if row.stage not in CHOICES:
+            raise InputError(f"row '{row.name}': stage {row.stage!r} is not one of {', '.join(CHOICES)}")
         for seed in study.seeds:
             check_settings(study, output, row, seed)
     for seed in study.seeds:
@@ -58,15 +72,19 @@ def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Traini
             if study.evaluation(output, row, seed).is_file():
                 yield Event(row, seed, "finished before")
                 continue
-            if row.image_level and not _start(study, output, row, seed).is_file():
-                yield Event(row, seed, "failed", f"'{row.image_level}' has no {BEST} of this seed to start from")
+            absent = [f for f in _starts(study, output, row, seed).values() if not f.is_file()]
+            if absent:
+                yield Event(row, seed, "failed", f"there is no {absent[0]} to start from")
                 continue
             folder = study.run_folder(output, row, seed)
             folder.mkdir(parents=True, exist_ok=True)
             with written_aside(folder / SETTINGS) as aside:
                 aside.write_text(json.dumps(settings(study, output, row, seed), indent=1) + "\n", encoding="utf-8")
             yield Event(row, seed, "started")
-            status = training(row.config, options(study, output, row, seed), folder / LOG, num_gpus)
+            status = training(row, options(study, output, row, seed), folder / LOG, num_gpus)
+            if status in STOPS:
+                yield Event(row, seed, "stopped")
+                return
             if status == 0 and study.evaluation(output, row, seed).is_file():
                 yield Event(row, seed, "finished")
             else:
@@ -75,15 +93,16 @@ def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Traini
 
 def options(study: Study, output: Path, row: Row, seed: int) -> list[str]:
     """The KEY VALUE pairs of one run."""
-    start = ["STAGES.IMAGE_LEVEL", str(_start(study, output, row, seed))] if row.image_level else []
-    return [*row.opts, *start, "SEED", str(seed), "OUTPUT_DIR", str(study.run_folder(output, row, seed))]
+    starts = [str(x) for pair in _starts(study, output, row, seed).items() for x in pair]
+    return [*row.opts, *starts, "SEED", str(seed), "OUTPUT_DIR", str(study.run_folder(output, row, seed))]
 
 
 def settings(study: Study, output: Path, row: Row, seed: int) -> dict[str, object]:
     """Every setting of a run by its dotted name, but for where it lies and runs: what a folder is known by."""
-    cfg = load_config(row.config, options(study, output, row, seed))
-    known = dict(_flat(yaml.safe_load(cfg.dump())))
-    return {key: value for key, value in known.items() if key not in PLACES} | {"image level of": row.image_level}
+    known = _known(load_config(row.config, options(study, output, row, seed)))
+    if row.weights:
+        known["MODEL.WEIGHTS"] = f"those of {row.weights}"
+    return known | {"image level of": row.image_level, "stage": row.stage}
 
 
 def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
@@ -96,6 +115,8 @@ def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
         old = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: cannot be read ({error}); delete the folder to run it anew") from None
+    # What did not exist yet when the folder was begun was as it is by default.
+    old = {key: value for key, value in _defaults().items() if key in new} | old
     changed = [f"{k}: {old.get(k)} is now {new.get(k)}" for k in {**old, **new} if old.get(k) != new.get(k)]
     if changed:
         raise InputError(
@@ -104,12 +125,25 @@ def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
         )
 
 
-def _start(study: Study, output: Path, row: Row, seed: int) -> Path:
-    before = next(other for other in study.rows if other.name == row.image_level)
-    return study.run_folder(output, before, seed) / BEST
+def _starts(study: Study, output: Path, row: Row, seed: int) -> dict[str, Path]:
+    """The checkpoints of earlier rows that a run starts from, by the key that names them."""
+    counts = LAST if study.checkpoint.startswith("last") else BEST
+    starts = {"MODEL.WEIGHTS": (row.weights, counts), "STAGES.IMAGE_LEVEL": (row.image_level, BEST)}
+    rows = {other.name: other for other in study.rows}
+    return {key: study.run_folder(output, rows[name], seed) / file for key, (name, file) in starts.items() if name}
 
 
-def _flat(content: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _known(cfg: CfgNode) -> dict[str, object]:
+    known = {key: value for key, value in _flat(cfg) if key not in PLACES}
+    return dict(json.loads(json.dumps(known)))  # as it is when read again: tuples are lists
+
+
+@cache
+def _defaults() -> dict[str, object]:
+    return _known(default_config()) | {"image level of": "", "stage": "all"}
+
+
+def _flat(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")

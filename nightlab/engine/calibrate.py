@@ -140,15 +140,15 @@ def with_and_without(cfg: CfgNode, model: NightLab) -> dict[str, dict[str, float
     records = held_out_records(cfg)[0]
     source, hard = records[0]["source"], model.hard_class_mask.tolist()
     evaluators = {way: NightLabEvaluator("val", source.classes, hard, distributed=False) for way in (False, True)}
-    before = model.calibrate, model.return_image_level
-    model.return_image_level = True
+    before = model.calibrate
     try:
-        for record in records:
-            given = TestMapper()(record)
-            for model.calibrate, evaluator in evaluators.items():
-                evaluator.process([given], model([given]))
+        with model.returning(scores=False):
+            for record in records:
+                given = TestMapper()(record)
+                for model.calibrate, evaluator in evaluators.items():
+                    evaluator.process([given], model([given]))
     finally:
-        model.calibrate, model.return_image_level = before
+        model.calibrate = before
     found = {("calibrated" if way else "as it is"): evaluator.evaluate() for way, evaluator in evaluators.items()}
     return {
         f"{level}, {way}": {key: figures[key] for key in ("mIoU", "ECE")}

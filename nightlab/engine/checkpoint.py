@@ -15,6 +15,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 
 from nightlab.errors import InputError
 from nightlab.files import written_aside
+from nightlab.modeling.adversary import with_own_adversary
 from nightlab.modeling.calibration import BUFFER_OF, reset
 from nightlab.modeling.weights import read_state_dict
 
@@ -152,6 +153,7 @@ class NightLabCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         if self._accept_image_level and not any(key.startswith("region_level.") for key in checkpoint["model"]):
             checkpoint["model"] = {**self.model.state_dict(), **checkpoint["model"]}
+        checkpoint["model"] = with_own_adversary(checkpoint["model"], self.model)
         incompatible = super()._load_model(checkpoint)
         # Checkpoints from before there was a calibration are complete without one.
         for part, name in BUFFER_OF.items():

@@ -24,10 +24,7 @@ def put_gains(measured: Measured) -> None:
 def put_levels(model: NightLab, records: Sequence[dict[str, Any]]) -> None:
     """Small pictures of a few records, the same ones each time: regions, ground truth, image level and merged map."""
     storage = get_event_storage()
-    before, model.return_image_level = model.return_image_level, True
-    try:
+    with model.returning(scores=False):
         for place in spread(len(records), PICTURES):
             drawn = draw_record(model, records[place], small=True)
             storage.put_image(f"val/{records[place]['image_id']}", torch.from_numpy(drawn).permute(2, 0, 1))
-    finally:
-        model.return_image_level = before

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from detectron2.evaluation import inference_on_dataset
@@ -32,6 +33,7 @@ from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.files import explained_full_disk, write_json
+from nightlab.modeling.inference import check_inference, how_tested, prepare
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
 from nightlab.report import write_report
@@ -45,11 +47,13 @@ def setup(args: Namespace) -> CfgNode:
     """The run's frozen configuration, its folder, logger and seed, from the arguments of `train_net.py`.
 
     Raises:
-        InputError: the configuration or a card it names is unusable, or a data set it names does not fit the model.
+        InputError: the configuration or a card it names is unusable, a data set it names does not fit the model, or the
+            device cannot run it as TEST says.
     """
     cfg = load_config(args.config_file, args.opts)
     catalog.register_cards(cfg.DATASETS.CARDS)
     check_datasets(cfg)
+    check_inference(cfg, torch.device(cfg.MODEL.DEVICE))  # now, and not after the training
     cfg.freeze()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own
@@ -136,6 +140,7 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
     if unwrap(model).region_level is not None:
         extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS
     extra["calibrated"] = cfg.MODEL.NIGHTLAB.CALIBRATE
+    extra["precision"] = how_tested(cfg)
     extra["scales"] = list(cfg.TEST.AUG.SCALES) if cfg.TEST.AUG.ENABLED else [1.0]
     results = {}
     for name in cfg.DATASETS.TEST:
@@ -182,7 +187,8 @@ def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -
     for name in cfg.DATASETS.TEST[:1]:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
         if with_predictions:
-            write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
+            with unwrap(model).returning(scores=False):
+                write_pictures(cfg, as_tested(cfg, model), name, evaluation_file(cfg, name, kind))
         write_light_pictures(cfg, unwrap(model).eval(), name)
     if with_predictions:
         write_hardness(cfg, unwrap(model).eval())
@@ -197,8 +203,9 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     classes = records[0]["source"].classes
     evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra)
     inner.source = cfg.MODEL.NIGHTLAB.REGIONS if inner.region_level is not None else "none"
-    inner.return_image_level = True
-    figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
+    prepare(inner, cfg)
+    with inner.returning(scores=False):
+        figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
     if not comm.is_main_process():
         return None
     logger.info("%s\n%s", name, results_table(figures, classes, hard))

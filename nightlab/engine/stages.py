@@ -1,4 +1,5 @@
-"""The stages of a run in order: light (where it comes first), image level, hard classes, region level, RDN, HDM.
+"""The stages of a run in order: light and adaptation (where they are asked for), image level, hard classes, region
+level, RDN, HDM.
 
 Every stage is a training run of its own in `stages/<name>/` of the run's folder, from the best checkpoint of the one
 before it. Its checkpoints hold the whole model, so that the last one is the run's result.
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode
+from detectron2.engine import HookBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
@@ -32,9 +34,10 @@ logger = logging.getLogger(__name__)
 BEST, LAST = "model_best.pth", "model_final.pth"
 # What --stage takes, and the stages that it means.
 CHOICES = {
-    "all": ("light", "image", "region", "rdn", "hdm"),
+    "all": ("light", "adapt", "image", "region", "rdn", "hdm"),
     "light": ("light",),
-    "image": ("light", "image"),
+    "adapt": ("light", "adapt"),
+    "image": ("light", "adapt", "image"),
     "region": ("region",),
     "hardness": ("rdn", "hdm"),
 }
@@ -58,6 +61,8 @@ def stages_of(cfg: CfgNode) -> list[str]:
     image = ["light", "image"] if light.NAME in TRAINED and light.TRAIN == "first" else ["image"]
     if len(image) > 1 and "image" not in light.LEVELS:
         raise InputError('MODEL.LIGHT.TRAIN "first" trains the image level\'s adaptation; add image to LEVELS')
+    if cfg.MODEL.ADAPT.ENABLED:
+        image.insert(-1, "adapt")
     if not cfg.MODEL.REGION.ENABLED:
         if labels:
             raise InputError("MODEL.HARDNESS.LABELS: a detector needs the region level; set MODEL.REGION.ENABLED True")
@@ -88,28 +93,28 @@ def stage_config(cfg: CfgNode, stage: str) -> CfgNode:
     return own
 
 
-def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> Any:
+def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, watching: Sequence[HookBase] = ()) -> Any:
     """Train the chosen stages of a configuration, each from the one before it, and return the model.
 
     With `resume`, finished stages are skipped and an interrupted one goes on. Where no class is hard, the run ends as
-    image level.
+    image level. The hooks `watching` see the steps of every stage (see `NightLabTrainer`).
 
     Raises:
         InputError: the configuration has none of the chosen stages, or a stage that they start from is not finished.
     """
     stages = stages_of(cfg)
     chosen = [stage for stage in stages if stage in CHOICES[choice]]
-    if not chosen:
+    if not chosen or (choice in STAGE_PARTS and choice not in stages):
         raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
     for stage in chosen:
         check_batch(stage_config(cfg, stage).SOLVER, stage)
     model: Any = None
     for stage in chosen:
         stage_cfg = stage_config(cfg, stage)
-        given = stage in ("light", "image") and cfg.STAGES.IMAGE_LEVEL
+        given = stage in CHOICES["image"] and cfg.STAGES.IMAGE_LEVEL
         before = stages[stages.index(stage) - 1] if stage != stages[0] and not given else None
         start = _result(cfg, before) if before else None
-        hard = hard_classes(cfg, start) if start and stage not in ("light", "image") else None
+        hard = hard_classes(cfg, start) if start and stage not in CHOICES["image"] else None
         if before and hard is not None and not any(hard):
             logger.warning("no class is hard on the held-out images: the run ends as image level")
             _finish(cfg, before)
@@ -119,15 +124,22 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False) -> 
             continue
         logger.info("stage %s (%d of %d): %s", stage, stages.index(stage) + 1, len(stages), stage_cfg.OUTPUT_DIR)
         os.makedirs(stage_cfg.OUTPUT_DIR, exist_ok=True)
-        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume)
+        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume, watching=watching)
     if len(stages) > 1:
         _finish(cfg, chosen[-1])
     return model if model is not None else _load(build_model(cfg), cfg, _result(cfg, chosen[-1]))
 
 
-def train_stage(cfg: CfgNode, *, start: str | None, hard: Sequence[bool] | None, resume: bool) -> Any:
+def train_stage(
+    cfg: CfgNode,
+    *,
+    start: str | None,
+    hard: Sequence[bool] | None,
+    resume: bool,
+    watching: Sequence[HookBase] = (),
+) -> Any:
     """Train one stage of `stage_config` from the checkpoint `start`; returns the model."""
-    trainer = NightLabTrainer(cfg, hard=hard)
+    trainer = NightLabTrainer(cfg, hard=hard, watching=watching)
     model: NightLab = unwrap(trainer.model)
     if start is not None and not (resume and trainer.checkpointer.has_checkpoint()):
         _load(model, cfg, start)

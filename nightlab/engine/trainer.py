@@ -14,8 +14,10 @@ from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hoo
 from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventStorage
 from torch import nn
 
+from nightlab.data.adaptation import adaptation_sets
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import (
     Mapper,
@@ -40,9 +42,9 @@ from nightlab.signals import Stopped, StopRequest
 logger = logging.getLogger(__name__)
 
 # What tells the random draws of the stages apart.
-STAGE_KEYS = {"image": 0, "region": 1, "rdn": 2, "hdm": 3, "light": 4}
+STAGE_KEYS = {"image": 0, "region": 1, "rdn": 2, "hdm": 3, "light": 4, "adapt": 5}
 # Where the regions come from on held-out images: the region level is judged before there is a detector.
-VALIDATION_SOURCES = {"light": "none", "image": "none", "region": "ground_truth", "rdn": "detector", "hdm": "detector"}
+VALIDATION_SOURCES = {"region": "ground_truth", "rdn": "detector", "hdm": "detector"}
 
 
 class NightLabTrainer(DefaultTrainer):
@@ -51,8 +53,12 @@ class NightLabTrainer(DefaultTrainer):
     What a step sees is a function of (seed, stage, iteration, slot), so that a resumed run repeats the undisturbed one.
     """
 
-    def __init__(self, cfg: CfgNode, *, hard: Sequence[bool] | None = None):
-        """`hard` says which classes are hard; the stages after the image level need it."""
+    def __init__(self, cfg: CfgNode, *, hard: Sequence[bool] | None = None, watching: Sequence[hooks.HookBase] = ()):
+        """
+        Args:
+            hard: which classes are hard; the stages after the image level need it.
+            watching: hooks before its own, which see a step and nothing else.
+        """
         TrainerBase.__init__(self)
         self.cfg = cfg
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
@@ -63,11 +69,13 @@ class NightLabTrainer(DefaultTrainer):
         self._mapper = mapper
         if self.stage == "hdm":
             train_records, self._val_records = share_held_out(cfg, self._val_records)
+        unpaired = None
+        if self.stage == "adapt":
+            train_records, unpaired = adaptation_sets(cfg, train_records)
         self._train_records = train_records
         logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
         model = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
-        unpaired = None
         if model.learns_light:
             regions = mapper if isinstance(mapper, RegionMapper) else None
             unpaired = unpaired_crops(cfg, regions=regions, classes=train_records[0]["source"].classes)
@@ -98,7 +106,7 @@ class NightLabTrainer(DefaultTrainer):
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
-        self.register_hooks(self.build_hooks())
+        self.register_hooks([*watching, *self.build_hooks()])
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Continue from the run's last checkpoint, or start from MODEL.WEIGHTS, or the backbone's start weights."""
@@ -128,6 +136,10 @@ class NightLabTrainer(DefaultTrainer):
             ret += [checkpoints, hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD)]
         return [*ret, StopWhenAsked(self.checkpointer)]
 
+    def build_writers(self) -> list[Any]:
+        _, *others = super().build_writers()
+        return [ProgressPrinter(self.max_iter), *others]
+
     def measure_gains(self) -> None:
         """For the stage hdm, once its weights are there: the labels that it learns from."""
         assert isinstance(self._mapper, FrameMapper)
@@ -140,17 +152,18 @@ class NightLabTrainer(DefaultTrainer):
             put_gains(self._mapper.measured)
 
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Figures on the held-out images. In the image stage, the classes found hard go into the model, and so into its
-        checkpoints; the region stage is judged on the hard regions of the ground truth."""
+        """Figures on the held-out images. In the stages "adapt" and "image", the classes found hard go into the model,
+        and so into its checkpoints; the region stage is judged on the hard regions of the ground truth."""
         model = unwrap(self.model)
-        model.source = VALIDATION_SOURCES[self.stage]
+        model.source = VALIDATION_SOURCES.get(self.stage, "none")
         source = self._val_records[0]["source"]
         evaluator = NightLabEvaluator("val", source.classes, model.hard_class_mask.tolist())
-        results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
+        with model.returning(scores=False):
+            results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
         figures = comm.all_gather(results)[0]["sem_seg"]
         if model.region_level is not None and self.stage in ("region", "rdn", "hdm") and comm.is_main_process():
             put_levels(model, self._val_records)
-        if self.stage == "image":
+        if self.stage in ("adapt", "image"):
             iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
             model.hard_class_mask.copy_(torch.from_numpy(is_hard(iou, self.cfg.MODEL.NIGHTLAB.HARD_IOU)))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
@@ -180,6 +193,16 @@ class Validation(hooks.EvalHook):
         super().after_step()
         if self.trainer.iter + 1 == self.trainer.max_iter:
             self._do_eval()
+
+
+class ProgressPrinter(CommonMetricPrinter):
+    """detectron2's, which divides by zero where the writers close before the time of any step is known: when a run is
+    stopped in its first iterations, right after they wrote."""
+
+    def _get_eta(self, storage: EventStorage) -> str | None:
+        if self._last_write is not None and self._last_write[0] == storage.iter:
+            self._last_write = None
+        return super()._get_eta(storage)
 
 
 class WatchLight(hooks.HookBase):

@@ -14,7 +14,7 @@ from nightlab.errors import InputError
 from nightlab.evaluation.bootstrap import load_counts
 
 STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "opts", "rows")
-ROW_KEYS = ("name", "config", "opts", "image_level", "paper")
+ROW_KEYS = ("name", "config", "opts", "stage", "weights", "image_level", "paper")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Row:
 
     Attributes:
         opts: KEY VALUE pairs on top of the configuration, the study's before the row's own.
+        stage: what it trains, as `train_net.py --stage`.
+        weights: an earlier row whose checkpoint (of the same seed) this one's training starts from; "" none.
         image_level: an earlier row whose image level (of the same seed) this one starts from; "" trains its own.
         paper: the paper's mIoU in percent.
     """
@@ -30,6 +32,8 @@ class Row:
     name: str
     config: str
     opts: tuple[str, ...] = ()
+    stage: str = "all"
+    weights: str = ""
     image_level: str = ""
     paper: float | None = None
 
@@ -83,14 +87,13 @@ def read_study(path: Path) -> Study:
     rows: list[Row] = []
     for entry in content["rows"]:
         _check_keys(path, entry, ROW_KEYS, ("name", "config"))
-        start = str(entry.get("image_level", ""))
-        if start and start not in [row.name for row in rows]:
-            raise InputError(f"{path}: row '{entry['name']}' starts from '{start}', which is no row before it")
+        for start in [str(entry[key]) for key in ("weights", "image_level") if entry.get(key)]:
+            if start not in [row.name for row in rows]:
+                raise InputError(f"{path}: row '{entry['name']}' starts from '{start}', which is no row before it")
         paper = entry.get("paper")
-        own = _options(path, entry.get("opts", []))
-        row = Row(
-            str(entry["name"]), str(entry["config"]), common + own, start, None if paper is None else float(paper)
-        )
+        named = {key: str(entry[key]) for key in ("name", "config", "stage", "weights", "image_level") if key in entry}
+        opts = common + _options(path, entry.get("opts", []))
+        row = Row(**named, opts=opts, paper=None if paper is None else float(paper))
         if row.folder in [other.folder for other in rows]:
             raise InputError(f"{path}: two rows would use the folder '{row.folder}'; give them other names")
         rows.append(row)

@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from nightlab.evaluation.calibration import BINS, as_json, bin_counts, expected_error
 from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
+from nightlab.modeling.scored import decision
 
 LEVELS = ("sem_seg", "sem_seg_image_level")
 
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 class NightLabEvaluator(SemSegEvaluator):
     """Accumulates per level one confusion matrix and counts per bin of confidence, and per image 3 x K counts for
-    intervals; never a prediction. Levels are log-probabilities, whose largest is the confidence.
+    intervals; never a prediction. Levels are log-probabilities, whose largest is the confidence, or labels with theirs.
 
     The ground truth is the input's own `sem_seg`, which `TestMapper` reads, so that data loaders share the work and
     every source of scenes can be evaluated. Levels that the model does not return are left out of the result.
@@ -66,15 +67,16 @@ class NightLabEvaluator(SemSegEvaluator):
         for given, output in zip(inputs, outputs, strict=True):
             label = given["sem_seg"].numpy()
             for level in LEVELS:
-                if level not in output:
+                found = decision(output, level.removeprefix("sem_seg"))
+                if found is None:
                     continue
-                score, prediction = output[level].max(dim=0)
+                prediction, confidence = found
                 confusion = confusion_matrix(prediction.cpu().numpy(), label, self._num_classes)
                 self._confusion[level] += confusion
-                truth = given["sem_seg"].to(score.device, non_blocking=True)
+                truth = given["sem_seg"].to(prediction.device, non_blocking=True)
                 counted = (truth >= 0) & (truth < self._num_classes)
                 # Log-probabilities that were merged exceed 0 by a rounding.
-                bins = bin_counts(score.exp().clamp(max=1), prediction == truth, counted)
+                bins = bin_counts(confidence.clamp(max=1), prediction == truth, counted)
                 self._bins[level] += bins.cpu().numpy()
                 self._per_image[level][given["image_id"]] = class_counts(confusion)
 

@@ -20,6 +20,8 @@ from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
 from nightlab.files import written_aside
 from nightlab.level_panels import Regions, level_panels, region_names, small_panels
+from nightlab.modeling.scored import IMAGE_LEVEL as SUFFIX
+from nightlab.modeling.scored import decision
 from nightlab.visualization import scene_panels
 
 IMAGE_LEVEL = "sem_seg_image_level"
@@ -136,11 +138,11 @@ def draw_record(model: nn.Module, record: dict[str, Any], *, small: bool = False
         model.train(was_training)
     source = record["source"]
     image = np.ascontiguousarray(given["image"].numpy().transpose(1, 2, 0))
-    label, prediction = given["sem_seg"].numpy(), _class_map(output["sem_seg"])
-    if IMAGE_LEVEL not in output or "regions" not in output:
+    label, (prediction, before) = given["sem_seg"].numpy(), (_class_map(output, suffix) for suffix in ("", SUFFIX))
+    assert prediction is not None
+    if before is None or "regions" not in output:
         return scene_panels(image, label, prediction, source.classes, source.colors)
     regions = named_regions(output["regions"], source.classes)
-    before = _class_map(output[IMAGE_LEVEL])
     draw = small_panels if small else level_panels
     return draw(image, label, before, prediction, regions, source.classes, source.colors)
 
@@ -162,8 +164,9 @@ def write_image(path: Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(aside, format="PNG")
 
 
-def _class_map(scores: torch.Tensor) -> np.ndarray:
-    return scores.argmax(dim=0).cpu().numpy()
+def _class_map(output: dict[str, Any], suffix: str) -> np.ndarray | None:
+    found = decision(output, suffix)
+    return None if found is None else found.labels.cpu().numpy()
 
 
 def _percent(share: float) -> float:

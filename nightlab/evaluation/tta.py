@@ -8,6 +8,8 @@ from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
 from nightlab.modeling.nightlab import NightLab, output_size
+from nightlab.modeling.scored import Scored
+from nightlab.modeling.strips import RowMap
 
 
 class NightLabWithTTA(nn.Module):
@@ -37,7 +39,7 @@ class NightLabWithTTA(nn.Module):
         of its crops, found by the plain image level, and both are merged once."""
         averages = [self.average(x) for x in batched_inputs]
         if self.model.region_level is None:
-            return [{"sem_seg": average} for average in averages]
+            return [self.model.output(Scored(RowMap.of(average))) for average in averages]
         return self.model.predict(batched_inputs, averages, flips=len(self.flips) > 1)
 
     def average(self, given: dict[str, Any]) -> Tensor:

@@ -24,12 +24,17 @@ class Scored(NamedTuple):
 
 
 def best(found: Scored, number: int, nms_thresh: float) -> Scored:
-    """At most `number` after one NMS over all, best first, filled up with copies that are not real."""
-    boxes = torch.where(found.real[:, None], found.boxes, 0.0)
-    kept = nms(boxes, torch.where(found.real, found.scores, LOWEST), nms_thresh)
-    index = torch.cat([kept, kept.new_zeros(number)])[:number]
-    known = torch.cat([torch.ones_like(kept, dtype=torch.bool), found.real.new_zeros(number)])[:number]
-    return Scored(boxes[index], found.scores[index], found.real[index] & known)
+    """At most `number` after one NMS over all, best first, filled up with boxes that are not real."""
+    # Boxes without area suppress nothing, so that NMS keeps as many as are asked for. torch takes it for granted in
+    # graphs that it keeps two.
+    more = max(number, 2)
+    boxes = torch.cat([torch.where(found.real[:, None], found.boxes, 0.0), found.boxes.new_zeros(more, 4)])
+    scores = torch.cat([torch.where(found.real, found.scores, LOWEST), found.scores.new_full((more,), LOWEST)])
+    real = torch.cat([found.real, found.real.new_zeros(more)])
+    kept = nms(boxes, scores, nms_thresh)
+    torch._check(kept.shape[0] >= number)
+    index = kept[:number]
+    return Scored(boxes[index], scores[index], real[index])
 
 
 def proposals(

@@ -1,7 +1,7 @@
-"""The model as one graph of fixed shapes: a frame in, label map and regions out.
+"""The model as one graph: a frame of fixed size in, label map and regions out.
 
 The image level and the parts of the region level are the model's own; only what depends on how many boxes there are is
-`fixed`: MAX_REGIONS regions always pass through the region level, and those that are not real are masked.
+`fixed`: there are always MAX_REGIONS regions, and those that are not real are masked.
 """
 
 import math
@@ -18,8 +18,11 @@ from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.light import Clahe, OnnxEnhancement, ScriptedEnhancement
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.regions import Size
+from nightlab.modeling.strips import decided
 
 IMAGE_OUTPUTS = ("labels", "confidence")
+# The exporter takes sizes of 0 and 1 for constants.
+LEAST_REGIONS = 2
 DUAL_OUTPUTS = (*IMAGE_OUTPUTS, "image_level_labels", "boxes", "scores", "real")
 
 
@@ -33,7 +36,7 @@ class ImageLevelGraph(nn.Module):
         self.model = model
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        return _decided(self.model.image_pass(_channels_first(frame)).log_probabilities)
+        return decided(self.model.image_pass(_channels_first(frame)).log_probabilities)
 
 
 class DualLevelGraph(nn.Module):
@@ -46,21 +49,22 @@ class DualLevelGraph(nn.Module):
     outputs = DUAL_OUTPUTS
     used: Tensor
 
-    def __init__(self, model: NightLab):
+    def __init__(self, model: NightLab, dynamic: bool = False):
+        """`dynamic`: only real regions pass through the region level, so that the size of its batch is the frame's."""
         super().__init__()
         assert model.region_level is not None and model.rule is not None
         self.model = model
+        self.dynamic = dynamic
         self.register_buffer("used", model.region_level.used.clone())
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         model = self.model
         image = model.image_pass(_channels_first(frame))
         found = self.found(image)
-        crops = model.crop([image.frame], [found.boxes])
-        pasted = fixed.paste(model._cropped_logits(crops), found, image.size, self.largest)
+        pasted = fixed.paste(self.region_logits(image.frame, found), found, image.size, self.largest)
         merged = merge.joined(image.log_probabilities, pasted, self.used, model.merge_rule)
-        before = image.log_probabilities.argmax(dim=0).byte()
-        return (*_decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
+        before = decided(image.log_probabilities).labels
+        return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 
     def found(self, image: ImagePass) -> Scored:
         """What `NightLab.detected` and `NightLab.choose` find, filled up to MAX_REGIONS."""
@@ -74,6 +78,17 @@ class DualLevelGraph(nn.Module):
         regions = fixed.regions(rule, in_frame, image.size)
         regions = regions._replace(real=regions.real & (regions.scores >= model.score_thresh))
         return fixed.best(regions, model.max_regions, model.nms_thresh)
+
+    def region_logits(self, frame: Tensor, found: Scored) -> Tensor:
+        """The region level's logits of all MAX_REGIONS, `[R, K + 1, h, w]`; zeros where `dynamic` leaves some out."""
+        model, number = self.model, len(found.boxes)
+        if not self.dynamic or number <= LEAST_REGIONS:
+            return model._cropped_logits(model.crop([frame], [found.boxes]))
+        count = found.real.sum().clamp(min=LEAST_REGIONS).item()  # the real ones are the first
+        torch._check(count >= LEAST_REGIONS)
+        torch._check(count <= number)
+        logits = model._cropped_logits(model.crop([frame], [found.boxes[:count]]))
+        return torch.cat([logits, logits.new_zeros(number, *logits.shape[1:])])[:number]
 
     def proposed(self, detector: HardnessDetector, image: ImagePass) -> Scored:
         """The detector's proposals, in pixels of the seen image."""
@@ -116,8 +131,10 @@ class DualLevelGraph(nn.Module):
         return (math.ceil(rule.crop_size[0] / rule.min_zoom), math.ceil(rule.crop_size[1] / rule.min_zoom))
 
 
-def build_graph(model: NightLab, level: str = "all") -> ImageLevelGraph | DualLevelGraph:
+def build_graph(model: NightLab, level: str = "all", dynamic: bool = False) -> ImageLevelGraph | DualLevelGraph:
     """The graph of a model in evaluation mode; `level` "image" leaves out the region level where there is one.
+
+    `dynamic` is that of `DualLevelGraph`.
 
     Raises:
         InputError: the model holds a part that no graph can.
@@ -132,14 +149,8 @@ def build_graph(model: NightLab, level: str = "all") -> ImageLevelGraph | DualLe
             f"MODEL.NIGHTLAB.REGIONS {model.source}: only the detector's regions can be exported; set it to detector, "
             "or export the image level alone"
         )
-    return DualLevelGraph(model)
+    return DualLevelGraph(model, dynamic)
 
 
 def _channels_first(frame: Tensor) -> Tensor:
     return frame.permute(2, 0, 1).float()
-
-
-def _decided(log_probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """Class ids, uint8 `[H, W]`, and their probability, float32 `[H, W]`."""
-    score, labels = log_probabilities.max(dim=0)
-    return labels.byte(), score.exp()

@@ -3,7 +3,8 @@
 from nightlab.importing.convert import Placement, convert
 from nightlab.importing.files import Checkpoint, read_source, write_weights
 from nightlab.importing.fit import import_backbone, import_segmentor
-from nightlab.importing.sources import Source, recognise
+from nightlab.importing.rules import Source
+from nightlab.importing.sources import recognise
 from nightlab.importing.table import placement_table
 from nightlab.importing.target import class_names, describe, target_config
 

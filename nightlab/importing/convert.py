@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nightlab.errors import InputError
 from nightlab.importing.files import Checkpoint
-from nightlab.importing.sources import Source
+from nightlab.importing.rules import Source
 
 QKV = ("query", "key", "value")
 

@@ -16,6 +16,11 @@ from nightlab.modeling.weights import read_state_dict
 
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
 WRAPPERS = ("state_dict", "model")
+# Of checkpoints that hold more than tensors, and of detectron2's .pkl.
+REMEDY = (
+    'torch.save(torch.load(FILE, weights_only=False)["state_dict"], NEW_FILE)',
+    'torch.save({k: torch.tensor(v) for k, v in pickle.load(open(FILE, "rb"))["model"].items()}, NEW_FILE)',
+)
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,8 @@ def read_source(path: Path) -> Checkpoint:
     try:
         content = read_state_dict(path)
     except InputError as error:
-        if path.is_file() and path.suffix not in (".pkl", ".safetensors"):
-            remedy = 'if you trust it: torch.save(torch.load(FILE, weights_only=False)["state_dict"], NEW_FILE)'
-            raise InputError(f"{error}; {remedy}") from error
+        if path.is_file() and path.suffix != ".safetensors":
+            raise InputError(f"{error}; if you trust it: {REMEDY[path.suffix == '.pkl']}") from error
         raise
     state: Mapping[str, Any] = content
     for wrapper in WRAPPERS:

@@ -10,7 +10,8 @@ from nightlab.errors import InputError
 from nightlab.importing.classes import matches, names_of
 from nightlab.importing.convert import Placement, convert
 from nightlab.importing.files import Checkpoint
-from nightlab.importing.sources import TABLE, Source
+from nightlab.importing.rules import Source
+from nightlab.importing.sources import TABLE
 from nightlab.modeling import NightLab
 
 
@@ -75,7 +76,7 @@ def _fit(
             if key.startswith("aux_head."):
                 continue  # named as left out: the configuration has no such head
             raise InputError(
-                f"{checkpoint.file}: the model has no place for {key}; does the configuration describe the same Swin?"
+                f"{checkpoint.file}: the model has no place for {key}; does the configuration describe the same model?"
             )
         if key.endswith(TABLE) and value.shape != own[key].shape:
             window = backbone.body.get_submodule(key.removeprefix(prefix).rpartition(".")[0]).window_size

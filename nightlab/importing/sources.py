@@ -1,55 +1,11 @@
-"""Whose checkpoint it is, told by its keys, and under which name each of its tensors belongs here.
-
-Names on our side are those of a `Segmentor`: `backbone.body.` (timm's, feature model), `backbone.norms.`,
-`decode_head.` and `aux_head.`.
-"""
+"""Whose checkpoint it is, told by its keys: all that NightLab knows, and the rules of those with a Swin."""
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from nightlab.errors import InputError
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Keys that match `pattern` throughout become `target`; an empty one leaves the tensor out, and `note` says why.
-
-    `change` says what happens to the values: "" nothing; "query", "key", "value" are parts of one matrix here;
-    "unfold" is a patch merging of another channel order; "classifier" follows the classes.
-    """
-
-    pattern: str
-    target: str | Callable[[re.Match[str]], str]
-    change: str = ""
-    note: str = ""
-
-    def rename(self, key: str) -> str | None:
-        """The new name, or None where the rule says nothing about this key."""
-        match = re.fullmatch(self.pattern, key)
-        if match is None:
-            return None
-        return match.expand(self.target) if isinstance(self.target, str) else self.target(match)
-
-
-@dataclass(frozen=True)
-class Source:
-    """One kind of checkpoint: its name for people, the keys that tell it, its rules, and whether it has a head."""
-
-    name: str
-    has: tuple[str, ...]
-    rules: tuple[Rule, ...]
-    segmentor: bool = True
-    windows: str = "official"
-    """The order of padding and shifting that its weights were trained with (MODEL.TIMM.WINDOWS)."""
-
-    def rule(self, key: str) -> tuple[Rule, str] | None:
-        """The first rule that speaks of `key`, and the key's new name."""
-        for rule in self.rules:
-            renamed = rule.rename(key)
-            if renamed is not None:
-                return rule, renamed
-        return None
+from nightlab.importing.deeplab import DEEP_STEM, PLAIN_STEM, deeplab_rules
+from nightlab.importing.rules import Rule, Source
 
 
 def _next_stage(match: re.Match[str]) -> str:
@@ -205,6 +161,16 @@ SOURCES = (
         windows="timm",
     ),
     Source(
+        "DeepLabV3+ of detectron2",
+        ("sem_seg_head.decoder.res5.project_conv.project.weight", "backbone.stem.conv3.weight"),
+        deeplab_rules(DEEP_STEM),
+    ),
+    Source(
+        "DeepLabV3+ of detectron2 on a ResNet with a plain stem",
+        ("sem_seg_head.decoder.res5.project_conv.project.weight", "backbone.stem.conv1.weight"),
+        deeplab_rules(PLAIN_STEM),
+    ),
+    Source(
         "ImageNet Swin of the official release",
         ("patch_embed.proj.weight", "layers.0.downsample.reduction.weight"),
         (
@@ -236,7 +202,8 @@ SOURCES = (
 
 # Known, and of no use here: what they are, and what to do.
 REFUSED = (
-    (r"sem_seg_head\.(decoder|aspp)\..*", "is a DeepLabV3+ of detectron2, which NightLab has no head for yet"),
+    (r"sem_seg_head\..*\.depthwise\..*", "has depthwise separable convolutions, which NightLab's DeepLabV3+ has not"),
+    (r"sem_seg_head\.aspp\..*", "is a DeepLabV3 of detectron2, without the decoder that DeepLabV3+ has"),
     (r"(image_level\.)?backbone\.body\..*", "is a NightLab checkpoint already; give it as MODEL.WEIGHTS"),
     (r".*\.cpb_mlp\..*", "is a Swin V2, whose attention differs from the Swin that NightLab imports"),
 )

@@ -13,8 +13,10 @@ from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES
 from nightlab.errors import InputError
+from nightlab.importing.deeplab import DECODER, describe_deeplab
 from nightlab.importing.files import Checkpoint
-from nightlab.importing.sources import TABLE, Source
+from nightlab.importing.rules import Source
+from nightlab.importing.sources import TABLE
 
 # Swins that timm knows by name: embedding width, blocks of each stage, window.
 KNOWN: dict[tuple[int, tuple[int, ...], int], str] = {
@@ -32,8 +34,10 @@ def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], source: Sour
     """The part of a configuration, as nested dicts, that says what model the converted `tensors` are of.
 
     Raises:
-        InputError: the backbone is no Swin, so that its size cannot be read off.
+        InputError: the backbone is no Swin, nor a ResNet under DeepLabV3+, so that its size cannot be read off.
     """
+    if f"{DECODER}res4.project_conv.project.weight" in tensors:
+        return {"MODEL": describe_deeplab(tensors), "VERSION": 2}
     if f"{BODY}patch_embed.proj.weight" not in tensors or f"{BODY}layers_0.blocks.0.{TABLE}" not in tensors:
         raise InputError(f"{checkpoint.file}: its backbone is no Swin; name the model it is of by --config-file")
     width = len(tensors[f"{BODY}patch_embed.proj.weight"])

@@ -33,6 +33,7 @@ class TimmBackbone(Backbone):
         out_norm: str = "",
         freeze_at: int = 0,
         windows: str = "timm",
+        dilations: Sequence[int] = (),
         checkpoint_activations: bool = False,
         args: Mapping[str, Any] | None = None,
     ):
@@ -46,6 +47,7 @@ class TimmBackbone(Backbone):
             freeze_at: how many levels from the image on keep their start weights and BatchNorm statistics: 1 the
                 stem, 2 up to res2, 3 up to res3, ... (detectron2's FREEZE_AT); saves their backward pass.
             windows: how Swin pads maps that its windows do not divide: "official" before shifting them, "timm" after.
+            dilations: of the 3x3 convolutions of a ResNet's last stage, one for each block; empty: timm's.
             checkpoint_activations: see `checkpointing.py`.
             args: further arguments of `timm.create_model`.
 
@@ -72,6 +74,8 @@ class TimmBackbone(Backbone):
                     module.drop_prob = 0.0
         if windows == "official":
             pad_first(self.body)
+        if len(dilations):
+            _dilate(self.body, dilations)
         info: Any = self.body.feature_info
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         strides, channels = info.reduction(), info.channels()
@@ -98,6 +102,7 @@ class TimmBackbone(Backbone):
             "out_norm": timm_cfg.OUT_NORM,
             "freeze_at": cfg.MODEL.BACKBONE.FREEZE_AT,
             "windows": timm_cfg.WINDOWS,
+            "dilations": timm_cfg.DILATIONS,
             "checkpoint_activations": timm_cfg.CHECKPOINT_ACTIVATIONS,
             "args": dict(timm_cfg.ARGS),
         }
@@ -152,3 +157,17 @@ class TimmBackbone(Backbone):
                 feature = feature.permute(0, 3, 1, 2)
             outputs[name] = feature
         return outputs
+
+
+def _dilate(body: Any, dilations: Sequence[int]) -> None:
+    """Set the dilations of the 3x3 convolutions of a ResNet's last stage, in place."""
+    convs = [block.conv2 for block in getattr(body, "layer4", ()) if hasattr(block, "conv3")]
+    if not convs or any(conv.stride != (1, 1) for conv in convs):
+        raise InputError(
+            "MODEL.TIMM.DILATIONS: is for ResNets with three convolutions in a block, whose last stage keeps its size "
+            "(ARGS: output_stride 16 or 8)"
+        )
+    if len(convs) != len(dilations):
+        raise InputError(f"MODEL.TIMM.DILATIONS: {len(dilations)} for the {len(convs)} blocks of the last stage")
+    for conv, dilation in zip(convs, dilations, strict=True):
+        conv.dilation = conv.padding = (dilation, dilation)

@@ -10,6 +10,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from detectron2.projects.deeplab import DeepLabV3PlusHead
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nightlab.errors import InputError
 
@@ -22,9 +23,13 @@ class DeepLabV3PlusLogits(nn.Module):
     """
 
     @configurable
-    def __init__(self, *, head: DeepLabV3PlusHead):
+    def __init__(self, *, head: DeepLabV3PlusHead, pool: tuple[int, int] | None = None):
+        """`pool`: rows and columns of the coarsest feature that image pooling averages over; None: all of it."""
         super().__init__()
         self.head = head
+        if pool:
+            pyramid: Any = head.decoder[head.in_features[-1]]["project_conv"]
+            pyramid.convs[-1][0] = WindowPool(pool)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -37,7 +42,13 @@ class DeepLabV3PlusLogits(nn.Module):
                 f"MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS: {len(head.PROJECT_CHANNELS)} widths for the {len(names) - 1} "
                 "features of IN_FEATURES that are not the coarsest; give one for each"
             )
+        stride = max(int(input_shape[name].stride or 0) for name in names)
+        if len(head.ASPP_POOL) not in (0, 2) or any(length < stride for length in head.ASPP_POOL):
+            raise InputError(
+                "MODEL.SEM_SEG_HEAD.ASPP_POOL: give the height and width of the training crops, or nothing"
+            )
         return {
+            "pool": tuple(length // stride for length in head.ASPP_POOL) or None,
             "head": DeepLabV3PlusHead(
                 {name: input_shape[name] for name in names},
                 project_channels=head.PROJECT_CHANNELS,
@@ -46,12 +57,24 @@ class DeepLabV3PlusLogits(nn.Module):
                 decoder_channels=[head.CONVS_DIM] * (len(names) - 1) + [head.ASPP_CHANNELS],
                 common_stride=min(input_shape[name].stride for name in names),
                 norm=head.NORM,
-                train_size=None,  # pooling over the whole feature, whatever its size
+                train_size=None,  # its own pooling takes multiples of that alone
                 ignore_value=head.IGNORE_VALUE,
                 num_classes=head.NUM_CLASSES,
-            )
+            ),
         }
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """`[B, K, h, w]` at the size of the finest feature used."""
         return self.head.layers(features)
+
+
+class WindowPool(nn.Module):
+    """Means over all windows of a size, in their order; where `[B, C, h, w]` is smaller, over the whole."""
+
+    def __init__(self, size: tuple[int, int]):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = int(x.shape[-2]), int(x.shape[-1])
+        return F.avg_pool2d(x, (min(self.size[0], height), min(self.size[1], width)), stride=1)

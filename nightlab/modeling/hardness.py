@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from nightlab.modeling.backbone import TimmBackbone
 from nightlab.modeling.calibration import UNCALIBRATED
+from nightlab.modeling.inference import in_precision
 from nightlab.modeling.layers import conv_norm_relu, groups_of_eight, resize_to
 from nightlab.modeling.regions import best_iou
 
@@ -196,6 +197,7 @@ class HardnessDetector(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.rpn = rpn
+        self.precision = torch.float32  # as of a `Segmentor`
         # Slope and offset that make a score's log-odds those of gain: fitted on held-out data, part of the checkpoint.
         self.register_buffer("platt", torch.tensor(UNCALIBRATED["detector.platt"]))
 
@@ -235,12 +237,15 @@ class HardnessDetector(nn.Module):
             features, logits: what the image level made of them; no gradient goes back.
             size: (height, width) of the images without padding.
         """
-        if self.backbone is not None:
-            features, prior = self.backbone(image), None
-        else:
-            features, prior = {name: x.detach() for name, x in features.items()}, logits.detach()
-        images = ImageList(image, [size] * len(image))
-        return self.rpn(images, {FEATURE: self.neck(features, prior)}, ground_truth)
+        with in_precision(self, self.precision, image.device):
+            if self.backbone is not None:
+                features, prior = self.backbone(image), None
+            else:
+                features, prior = {name: x.detach() for name, x in features.items()}, logits.detach()
+            feature = self.neck(features, prior)
+        if not self.training:
+            feature = feature.float()  # scores and boxes, and so NMS
+        return self.rpn(ImageList(image, [size] * len(image)), {FEATURE: feature}, ground_truth)
 
 
 def _to_size(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,19 +6,19 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from nightlab.modeling.layers import resize_to
 from nightlab.modeling.regions import Size
 from nightlab.modeling.segmentor import SegmentorOutput
+from nightlab.modeling.strips import RowMap
 
 
 @dataclass
 class ImagePass:
-    """What the image level made of one frame `[3, H, W]`: its raw output, and logits `[1, K, *seen]`."""
+    """What the image level made of one frame `[3, H, W]`: its raw output, and logits `[K, *seen]`, read by rows."""
 
     frame: Tensor
     seen: Size
     output: SegmentorOutput
-    logits: Tensor
+    logits: RowMap
 
     @property
     def size(self) -> Size:
@@ -33,9 +33,19 @@ class ImagePass:
 
     @cached_property
     def log_probabilities(self) -> Tensor:
-        """P^I `[K, H, W]`."""
-        return self.at(self.size)
+        """P^I `[K, H, W]`; kept, and so read by `at` too once somebody has asked for it."""
+        return self._at(self.size).whole()
 
-    def at(self, size: Size) -> Tensor:
-        """P^I at another size."""
-        return resize_to(self.logits, size)[0].log_softmax(dim=0)
+    def at(self, size: Size) -> RowMap:
+        """P^I at any size, to be read by rows. It holds no more of the pass than the logits."""
+        if size == self.size and "log_probabilities" in self.__dict__:
+            return RowMap.of(self.log_probabilities)
+        return self._at(size)
+
+    def _at(self, size: Size) -> RowMap:
+        return self.logits.resized(size).mapped(posterior)
+
+
+def posterior(logits: Tensor) -> Tensor:
+    """Log-probabilities of logits `[K, ...]`."""
+    return logits.log_softmax(dim=0)

@@ -21,15 +21,15 @@ from nightlab.modeling.light import Translator
 
 
 class PatchDiscriminator(nn.Module):
-    """PatchGAN: `[B, 3, H, W]` in [-1, 1] to one score per patch `[B, 1, h, w]`, above 0.5 for day.
+    """PatchGAN: `[B, inputs, H, W]` to one score per patch `[B, 1, h, w]`, above 0.5 for day; images in [-1, 1].
 
     Two convolutions of stride two and one of stride one see 34 pixels of the image; light has no finer structure.
     """
 
-    def __init__(self, channels: int = 32):
+    def __init__(self, channels: int = 32, inputs: int = 3):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, channels, 4, stride=2, padding=1),
+            nn.Conv2d(inputs, channels, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
             groups_of_eight(2 * channels),
@@ -70,7 +70,7 @@ class LightLosses(nn.Module):
             adapt: the adaptation.
         """
         structure = dissimilarity(images, adapted) + dissimilarity(day, adapt(day))
-        game = play(self.discriminator, day, adapted)
+        game = play(self.discriminator, _signed(day), _signed(adapted))
         losses = {
             "loss_light_ssim": self.ssim_weight * structure,
             "loss_light_gan": self.gan_weight * game.fooling,
@@ -99,7 +99,8 @@ class CycleLosses(nn.Module):
         darkened = self.back(day)
         cycle = _distance(self.back(adapted), images) + _distance(adapt(darkened), day)
         identity = _distance(adapt(day), day) + _distance(self.back(images), images)
-        days, nights = play(self.discriminator, day, adapted), play(self.night_discriminator, images, darkened)
+        days = play(self.discriminator, _signed(day), _signed(adapted))
+        nights = play(self.night_discriminator, _signed(images), _signed(darkened))
         losses = {
             "loss_light_cycle": self.cycle_weight * cycle,
             "loss_light_identity": 0.5 * self.cycle_weight * identity,
@@ -118,11 +119,12 @@ class Game(NamedTuple):
 
 
 def play(discriminator: PatchDiscriminator, real: Tensor, made: Tensor) -> Game:
-    """Real against made images `[B, 3, H, W]` in [0, 255]; neither player's loss has a gradient for the other."""
+    """Real against made `[B, C, H, W]`, as the discriminator takes them; neither loss has a gradient for the other's
+    player."""
     fixed = {name: p.detach() for name, p in discriminator.named_parameters()}
-    fooled = functional_call(discriminator, fixed, (_signed(made),)).float()
-    of_real = discriminator(_signed(real)).float()
-    of_made = discriminator(_signed(made.detach())).float()
+    fooled = functional_call(discriminator, fixed, (made,)).float()
+    of_real = discriminator(real.detach()).float()
+    of_made = discriminator(made.detach()).float()
     right = (of_real > 0.5).float().mean() + (of_made <= 0.5).float().mean()
     return Game(
         (fooled - 1).square().mean(),

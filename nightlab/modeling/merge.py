@@ -23,16 +23,17 @@ class Pasted(NamedTuple):
     covered: Tensor
 
 
-def paste(logits: Tensor, boxes: Tensor, size: tuple[int, int]) -> Pasted:
-    """Region logits `[R, K + 1, h, w]` of boxes `[R, 4]` (pixels of a map of `size`), as one map.
+def paste(logits: Tensor, boxes: Tensor, size: tuple[int, int], rows: range | None = None) -> Pasted:
+    """Region logits `[R, K + 1, h, w]` of boxes `[R, 4]` (pixels of a map of `size`), as one map, or as its `rows`.
 
     Where regions overlap, the pixel takes the average of their posteriors, weighted by its distance to each region's
     border (a pyramid): a crop knows least about its rim. The order of the boxes makes no difference. One map is kept,
     however many regions there are.
     """
     height, width = size
-    total = logits.new_zeros(logits.shape[1], height, width, dtype=torch.float32)
-    weight = total.new_zeros(height, width)
+    strip = range(height) if rows is None else rows
+    total = logits.new_zeros(logits.shape[1], len(strip), width, dtype=torch.float32)
+    weight = total.new_zeros(len(strip), width)
     windows = boxes.double().tolist()
 
     def rank(i: int) -> tuple[list[float], bytes]:
@@ -42,15 +43,17 @@ def paste(logits: Tensor, boxes: Tensor, size: tuple[int, int]) -> Pasted:
     # A fixed order makes the sums, and so their rounding, independent of the order given.
     for i in sorted(range(len(windows)), key=rank):
         x0, y0, x1, y1 = windows[i]
-        rows, columns = _centres(y0, y1, height), _centres(x0, x1, width)
-        if len(rows) == 0 or len(columns) == 0:
+        inside, columns = _centres(y0, y1, height), _centres(x0, x1, width)
+        inside = range(max(inside.start, strip.start), min(inside.stop, strip.stop))
+        if len(inside) == 0 or len(columns) == 0:
             continue
-        y = (torch.arange(rows.start, rows.stop, device=logits.device) + 0.5 - y0) / (y1 - y0)
+        y = (torch.arange(inside.start, inside.stop, device=logits.device) + 0.5 - y0) / (y1 - y0)
         x = (torch.arange(columns.start, columns.stop, device=logits.device) + 0.5 - x0) / (x1 - x0)
         posterior = resample(logits[i].float(), y, x).softmax(dim=0)
         pyramid = (y.minimum(1 - y)[:, None] * x.minimum(1 - x)[None, :]).clamp(min=1e-6)
-        total[:, rows.start : rows.stop, columns.start : columns.stop] += pyramid * posterior
-        weight[rows.start : rows.stop, columns.start : columns.stop] += pyramid
+        place = ..., slice(inside.start - strip.start, inside.stop - strip.start), slice(columns.start, columns.stop)
+        total[place] += pyramid * posterior
+        weight[place] += pyramid
     return Pasted(total / weight.clamp(min=1e-12), weight > 0)
 
 

@@ -6,6 +6,9 @@ prediction on a region. "Frame" is the image as given, "seen" is what the image 
 """
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,19 +21,22 @@ from torch.nn import functional as F
 from nightlab.errors import InputError
 from nightlab.modeling import calibration, labelling
 from nightlab.modeling import merge as merging
+from nightlab.modeling.adversary import Adversary
 from nightlab.modeling.hardness import HardnessDetector
-from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.image_pass import ImagePass, posterior
 from nightlab.modeling.labelling import LabelRule
-from nightlab.modeling.layers import resize_to
 from nightlab.modeling.losses import mean_over_processes
 from nightlab.modeling.region_level import RegionLevel
 from nightlab.modeling.regions import RegionRule, choose, crop_and_zoom
+from nightlab.modeling.scored import Scored
 from nightlab.modeling.segmentor import Segmentor
-from nightlab.modeling.sources import SOURCES, Candidates, View
+from nightlab.modeling.sources import SOURCES, Candidates, View, no_candidates
+from nightlab.modeling.strips import RowMap
 
 # What a stage of training trains; the other parts are frozen and in evaluation mode meanwhile.
 STAGE_PARTS = {
     "light": "image_level",
+    "adapt": "image_level",
     "image": "image_level",
     "region": "region_level",
     "rdn": "detector",
@@ -65,6 +71,7 @@ class NightLab(nn.Module):
         image_size: tuple[int, int],
         region_level: RegionLevel | None = None,
         detector: HardnessDetector | None = None,
+        adversary: Adversary | None = None,
         rule: RegionRule | None = None,
         source: str = "none",
         stage: str = "image",
@@ -76,6 +83,7 @@ class NightLab(nn.Module):
         min_area: int = 20,
         merge_distance: int = 4,
         return_image_level: bool = False,
+        return_scores: bool = True,
         calibrate: bool = False,
         labels: LabelRule | None = None,
     ):
@@ -86,6 +94,7 @@ class NightLab(nn.Module):
             image_size: (height, width) that frames are scaled to fit into, aspect kept; zeros keep their size.
             region_level: the segmentor of regions; None makes the image level the whole model.
             detector: RDN or HDM.
+            adversary: what the stage "adapt" needs beside the image level; it ends with that stage.
             rule: how boxes become regions; needed with a region level.
             source: where regions come from at test, one of `REGION_SOURCES`.
             stage: what training trains, a key of `STAGE_PARTS`.
@@ -94,6 +103,7 @@ class NightLab(nn.Module):
             max_regions, nms_thresh, score_thresh: which regions are kept (see `choose`).
             min_area, merge_distance: what a hard region in a label map is (see `hard_regions`).
             return_image_level: also return P^I beside the merged prediction.
+            return_scores: return log-probabilities; otherwise labels and their confidence alone.
             calibrate: bring the calibration that the checkpoint carries to bear (see `modeling/calibration.py`): both
                 levels' logits are divided by their temperature before anything is merged, and the detector's scores
                 become probabilities of gain. A level's own arg-max and the ranking of regions stay; what is merged may
@@ -104,6 +114,7 @@ class NightLab(nn.Module):
         self.image_level = image_level
         self.region_level = region_level
         self.detector = detector
+        self.adversary = adversary
         self.image_size = image_size
         self.rule = rule
         self.source = source
@@ -114,7 +125,9 @@ class NightLab(nn.Module):
         self.min_area = min_area
         self.merge_distance = merge_distance
         self.return_image_level = return_image_level
+        self.return_scores = return_scores
         self.calibrate = calibrate
+        self.compiled = ""  # by which backend of torch.compile, where `inference.prepare` sets one
         self.labels = labels or LabelRule()
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))
@@ -136,6 +149,7 @@ class NightLab(nn.Module):
     def _share_out_light(self, level: Segmentor, joint: bool) -> None:
         """Freeze what the stage does not train of a level that has a light adaptation."""
         self.learns_light = level.light_losses is not None and joint != (self.stage == "light")
+        self.learns_light &= self.stage != "adapt"  # it has other day images
         if self.stage == "light":
             if level.light_losses is None:
                 raise InputError("stage light: MODEL.LIGHT.NAME names nothing that is trained; take relam")
@@ -157,6 +171,8 @@ class NightLab(nn.Module):
             parts["source"] = nightlab.REGIONS
             if hardness.LABELS:
                 parts["detector"] = HardnessDetector(cfg, image_level.backbone.output_shape())
+        if nightlab.STAGE == "adapt":
+            parts["adversary"] = Adversary(cfg)
         return {
             "image_level": image_level,
             "num_classes": cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
@@ -170,6 +186,7 @@ class NightLab(nn.Module):
             "min_area": region.MIN_AREA,
             "merge_distance": region.MERGE_DISTANCE,
             "return_image_level": nightlab.RETURN_IMAGE_LEVEL,
+            "return_scores": nightlab.RETURN_SCORES,
             "calibrate": nightlab.CALIBRATE,
             "labels": LabelRule(
                 boxes=hardness.BOXES,
@@ -198,18 +215,19 @@ class NightLab(nn.Module):
 
         Args:
             batched_inputs: per image `image` `[3, H, W]` RGB, uint8 or float in [0, 255], the unresized frame (a crop,
-                of one size per batch, in the stages "light", "image" and "region"); in training also `sem_seg` int64
+                of one size per batch, in all stages but "rdn" and "hdm"); in training also `sem_seg` int64
                 `[H, W]`, optionally `valid_size`, the part of the crop that is not padding, and `divisor` (see
                 `divided_together`), for the light adaptation `day` and optionally `night`, crops `[3, H, W]` of other
-                images, and for the detector `hard_boxes` `[N, 4]` and `hard_classes` `[N]`; at test optionally
-                `height` and `width`, the size wanted for the
-                output.
+                images (for the adversary `night`), and for the detector `hard_boxes` `[N, 4]` and `hard_classes` `[N]`;
+                at test optionally `height` and `width`, the size wanted for the output.
 
         Returns:
             In training a dict of scalar losses. At test, per image:
             `sem_seg` `[K, height, width]`: log-probabilities, that is logits whose softmax is the posterior;
             with a region level also `regions`: Instances with `pred_boxes` as pasted, in pixels of the output, and
-            `scores`; with RETURN_IMAGE_LEVEL also `sem_seg_image_level`, P^I before merging.
+            `scores`; with RETURN_IMAGE_LEVEL also `sem_seg_image_level`, P^I before merging. Without RETURN_SCORES, in
+            place of each map of log-probabilities its arg-max `labels`, uint8 `[height, width]`, and `confidence`, the
+            probability of that class, float32; `labels_image_level` and `confidence_image_level`.
         """
         if not self.training:
             return self.predict(batched_inputs)
@@ -220,18 +238,22 @@ class NightLab(nn.Module):
         valid = valid_pixels(batched_inputs, images)
         if self.stage == "light":
             return self._light_losses(self.image_level, batched_inputs, images, self.image_level.adapt(images, valid))
-        level = self.learning_level
         target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
+        divisor = batched_inputs[0].get("divisor")
+        if self.adversary is not None:
+            night = torch.stack([self._to_device(x["night"]) for x in batched_inputs])
+            return self.adversary.losses(self.image_level, images, night, target, valid, divisor)
+        level = self.learning_level
         output = level(images, valid)
-        losses = level.losses(output, target, batched_inputs[0].get("divisor"))
+        losses = level.losses(output, target, divisor)
         if self.learns_light:
             losses |= self._light_losses(level.own_segmentor, batched_inputs, images, output.adapted)
         return losses
 
     @property
     def learning_level(self) -> Segmentor | RegionLevel:
-        """What the stages "image" and "region" train."""
-        level: Segmentor | RegionLevel | None = self.image_level if self.stage == "image" else self.region_level
+        """What the stages with a segmentation loss train."""
+        level: Segmentor | RegionLevel | None = self.region_level if self.stage == "region" else self.image_level
         assert level is not None
         return level
 
@@ -239,7 +261,7 @@ class NightLab(nn.Module):
         """The batches of one step, told what to divide their cross entropy by, so that the mean of their losses is the
         loss of all their images together. The other losses are means over images, which batches of one size leave so.
         """
-        if self.stage not in ("image", "region"):
+        if self.stage in ("light", "rdn", "hdm"):
             return batches
         targets = [x["sem_seg"].to(self.device, non_blocking=True) for batch in batches for x in batch]
         valid = torch.stack([self.learning_level.count_valid(target) for target in targets]).sum()
@@ -265,36 +287,54 @@ class NightLab(nn.Module):
             image_level: P^I of each image at its output size, where they are known better (multi-scale testing).
             flips: average P^R with that of the mirrored crops.
         """
+        return [self.output(scored) for scored in self.scored(batched_inputs, image_level, flips)]
+
+    def output(self, scored: Scored) -> dict[str, Any]:
+        """What `forward` returns of one image."""
+        return scored.output(scores=self.return_scores, image_level=self.return_image_level)
+
+    @contextmanager
+    def returning(self, *, scores: bool) -> Iterator[None]:
+        """Inside, outputs of both levels, as scores or as labels."""
+        before = self.return_scores, self.return_image_level
+        self.return_scores, self.return_image_level = scores, True
+        try:
+            yield
+        finally:
+            self.return_scores, self.return_image_level = before
+
+    def scored(
+        self, batched_inputs: list[dict[str, Any]], image_level: list[Tensor] | None = None, flips: bool = False
+    ) -> list[Scored]:
+        """What `predict` returns, to be read in strips; arguments as there."""
         sizes = [output_size(x) for x in batched_inputs]
         passes = [self.image_pass(self._to_device(x["image"])) for x in batched_inputs]
-        maps = image_level or [
-            p.log_probabilities if p.size == size else p.at(size) for p, size in zip(passes, sizes, strict=True)
-        ]
-        if self.region_level is None:
-            return [{"sem_seg": log_probabilities} for log_probabilities in maps]
-        found = [self.choose(self.candidates(p, x)) for p, x in zip(passes, batched_inputs, strict=True)]
+        found = None
+        if self.region_level is not None:
+            found = [self.choose(self.candidates(p, x)) for p, x in zip(passes, batched_inputs, strict=True)]
+        if image_level is None:
+            maps = [p.at(size) for p, size in zip(passes, sizes, strict=True)]
+        else:
+            maps = [RowMap.of(known) for known in image_level]
+        if found is None:
+            return [Scored(scores) for scores in maps]
         logits = self.region_logits([p.frame for p in passes], [f.boxes for f in found], flips=flips)
-        outputs = []
-        for image, size, log_probabilities, regions, region_logits in zip(
-            passes, sizes, maps, found, logits, strict=True
-        ):
+        every = []
+        for image, size, scores, regions, region_logits in zip(passes, sizes, maps, found, logits, strict=True):
             boxes = regions.boxes * regions.boxes.new_tensor([size[1] / image.size[1], size[0] / image.size[0]] * 2)
-            merged = self.merge(log_probabilities, region_logits, boxes)
             instances = Instances(size, pred_boxes=Boxes(boxes), scores=regions.scores)
             if regions.classes is not None:
                 instances.pred_classes = regions.classes
-            outputs.append({"sem_seg": merged, "regions": instances})
-            if self.return_image_level:
-                outputs[-1]["sem_seg_image_level"] = log_probabilities
-        return outputs
+            every.append(self.with_regions(scores, region_logits, boxes, instances))
+        return every
 
     def image_pass(self, frame: Tensor) -> ImagePass:
         """One frame through the image level."""
         seen = self._fit(frame[None])
         size = (seen.shape[-2], seen.shape[-1])
         output = self.image_level(seen)
-        logits = self._tempered(output.logits, self.image_temperature)
-        return ImagePass(frame, size, output, self.image_level.at_image_size(logits, size))
+        logits = self._tempered(output.logits[0], self.image_temperature)
+        return ImagePass(frame, size, output, self.image_level.map_at_image_size(logits, size))
 
     def _tempered(self, logits: Tensor, temperature: Tensor) -> Tensor:
         return logits.float() / temperature if self.calibrate else logits
@@ -302,11 +342,11 @@ class NightLab(nn.Module):
     def candidates(self, image: ImagePass, given: dict[str, Any]) -> Candidates:
         """Scored regions of a frame from the source in force, before any is left out; none where no class is hard."""
         assert self.region_level is not None
-        view = self.view(image, given)
         if not self.region_level.used.any():
-            return SOURCES["none"](view)
+            return no_candidates(self.device)
         if self.source == "detector":
             return self.detected(image)
+        view = self.view(image, given)
         if self.source == "gain":
             return self.gain_oracle(image, view)
         return SOURCES[self.source](view)
@@ -393,20 +433,39 @@ class NightLab(nn.Module):
         """The region level's logits over whole crops: at the head's own size, or the crop's where that was padded."""
         assert self.region_level is not None
         segmentor = self.region_level.segmentor
-        logits = self._tempered(self.region_level(crops).logits.float(), self.region_temperature)
-        height, width = crops.shape[-2:]
+        count, (height, width) = len(crops), crops.shape[-2:]
+        if self.compiled:  # for a few numbers of crops, and not for every one
+            crops = F.pad(crops, (0,) * 7 + (-count % self.max_regions,))
+        logits = self._tempered(self.region_level(crops).logits[:count].float(), self.region_temperature)
         if height % segmentor.step or width % segmentor.step:
             logits = segmentor.at_image_size(logits, (height, width))
         return logits
 
     def merge(self, log_probabilities: Tensor, region_logits: Tensor, boxes: Tensor) -> Tensor:
         """P^I `[K, H, W]` with the regions' predictions pasted in; boxes in its pixels. Without boxes P^I itself."""
-        if len(boxes) == 0:
-            return log_probabilities
+        scored = self.with_regions(RowMap.of(log_probabilities), region_logits, boxes)
+        return scored.output(scores=True, image_level=False)["sem_seg"]
+
+    def with_regions(
+        self, image_level: RowMap, region_logits: Tensor, boxes: Tensor, regions: Instances | None = None
+    ) -> Scored:
+        """P^I of one frame with the regions' predictions to be pasted in; boxes in its pixels."""
         assert self.region_level is not None
-        size = (log_probabilities.shape[-2], log_probabilities.shape[-1])
-        pasted = merging.paste(region_logits, boxes, size)
-        return merging.merge(log_probabilities, pasted, self.region_level.used, self.merge_rule)
+        used = self.region_level.used
+        if len(boxes) == 0 or not used.any():
+            return Scored(image_level, lambda rows, _: rows, regions)
+        windows = boxes.double().cpu()  # once, and not for every strip
+        return Scored(image_level, partial(self.merge_rows, image_level.size, region_logits, windows), regions)
+
+    def merge_rows(
+        self, size: tuple[int, int], region_logits: Tensor, boxes: Tensor, image_level: Tensor, rows: range
+    ) -> Tensor:
+        """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them."""
+        assert self.region_level is not None
+        if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
+            return image_level
+        pasted = merging.paste(region_logits, boxes, size, rows)
+        return merging.joined(image_level, pasted, self.region_level.used, self.merge_rule)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False
@@ -415,9 +474,9 @@ class NightLab(nn.Module):
         seen = self._fit(image[None], scale)
         seen = seen.flip(-1) if flip else seen
         logits = self._tempered(self.image_level(seen).logits, self.image_temperature)
-        logits = self.image_level.at_image_size(logits, (seen.shape[-2], seen.shape[-1]))
-        logits = logits.flip(-1) if flip else logits
-        return resize_to(logits, size)[0].log_softmax(dim=0)
+        scores = self.image_level.map_at_image_size(logits[0], (seen.shape[-2], seen.shape[-1]))
+        scores = scores.mapped(lambda rows: rows.flip(-1)) if flip else scores
+        return scores.resized(size).mapped(posterior).whole()
 
     def gains(self, image: ImagePass, label: Tensor | None, boxes: Tensor) -> Tensor:
         """IoU gain `[N]` of regions `[N, 4]` of one frame, against its label map `[H, W]`; NaN where all is ignored."""

@@ -53,7 +53,7 @@ def conv_of_resized(conv: nn.Conv2d | Kernel, levels: Sequence[Tensor]) -> Tenso
     out = convolve(x, weight, conv.bias)
     if len(direct) == len(levels):
         return out
-    batch, out_channels = int(out.shape[0]), int(out.shape[1])
+    batch, out_channels = out.shape[0], int(out.shape[1])
     out = out.permute(0, 2, 3, 1).reshape(batch, height, width * out_channels)
     for i, level in enumerate(levels):
         if i not in direct:
@@ -77,7 +77,7 @@ def _add_small(out: Tensor, x: Tensor, weight: Tensor, size: tuple[int, int]) ->
 
     Without gradients `out` itself changes.
     """
-    batch, _, h, w = map(int, x.shape)
+    batch, h, w = x.shape[0], int(x.shape[2]), int(x.shape[3])
     out_channels = int(weight.shape[0])
     pixels = x.permute(0, 2, 3, 1).reshape(batch * h * w, -1)
     for dy in range(3):
@@ -96,7 +96,7 @@ def _product(bands: Sequence[Band], x: Tensor, out: Tensor | None, size: int) ->
     parts = []
     target = x.new_empty(len(x), size, x.shape[-1]) if out is None and in_place else out
     for band in bands:
-        matrix = band.part.to(x.dtype).expand(len(x), -1, -1)
+        matrix = band.part.to(x.dtype).expand(x.shape[0], -1, -1)
         if in_place:
             assert target is not None
             target[:, band.rows].baddbmm_(matrix, x[:, band.columns], beta=0 if out is None else 1)
@@ -119,15 +119,15 @@ def _rows(length: int, size: int, device: torch.device | None = None) -> tuple[t
     return _axis(length, size, device)[1]
 
 
+@torch.compiler.assume_constant_result
 def _axis(length: int, size: int, device: torch.device | None) -> tuple[tuple[Band, ...], tuple[tuple[Band, ...], ...]]:
-    # Tensors made while a graph is captured belong to it alone.
-    return _make_axis(length, size, device) if torch.compiler.is_compiling() else _kept_axis(length, size, device)
+    """What `_columns` and `_rows` give; made once, also where torch.compile captures a graph around it."""
+    return _kept_axis(length, size, device)
 
 
 def _make_axis(
     length: int, size: int, device: torch.device | None
 ) -> tuple[tuple[Band, ...], tuple[tuple[Band, ...], ...]]:
-    """What `_columns` and `_rows` give."""
     shifted = _shifted(length, size)
     with torch.inference_mode(False):  # or those kept could not serve training later
         columns = _bands(shifted.transpose(1, 2, 0).reshape(size, 3 * length), device)

@@ -13,10 +13,12 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from nightlab.errors import InputError
+from nightlab.modeling.inference import in_precision
 from nightlab.modeling.layers import resize_to
 from nightlab.modeling.light import build_light
 from nightlab.modeling.light_losses import CycleLosses, LightLosses, build_light_losses
 from nightlab.modeling.losses import count_valid, segmentation_loss
+from nightlab.modeling.strips import RowMap
 from nightlab.modeling.upernet import FCNHead
 
 
@@ -70,6 +72,7 @@ class Segmentor(nn.Module):
             light_losses: what trains `light` beside the segmentation.
         """
         super().__init__()
+        self.precision = torch.float32  # of testing, where `inference.prepare` sets another
         self.light = light
         self.light_losses = light_losses
         self.backbone = backbone
@@ -135,11 +138,12 @@ class Segmentor(nn.Module):
         x = (adapted - self.pixel_mean) / self.pixel_std
         # Zeros are the mean colour here, as in detectron2's ImageList.
         x = self._pad(x, 0).contiguous(memory_format=self.memory_format)
-        features = self.backbone(x)
-        if self.training and self.checkpoint_head:
-            logits = checkpoint(self.decode_head, features, use_reentrant=False)
-        else:
-            logits = self.decode_head(features)
+        with in_precision(self, self.precision, x.device):
+            features = self.backbone(x)
+            if self.training and self.checkpoint_head:
+                logits = checkpoint(self.decode_head, features, use_reentrant=False)
+            else:
+                logits = self.decode_head(features)
         aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
         return SegmentorOutput(logits, aux_logits, x, features, adapted)
 
@@ -172,9 +176,15 @@ class Segmentor(nn.Module):
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits `[B, K, h, w]` of images of `size` (H, W), resized and cut to `[B, K, H, W]`."""
+        return resize_to(logits.float(), self._padded(size))[..., : size[0], : size[1]]
+
+    def map_at_image_size(self, logits: Tensor, size: tuple[int, int]) -> RowMap:
+        """As `at_image_size`, for the logits `[K, h, w]` of one image, and to be read by rows."""
+        return RowMap.of(logits.float().contiguous()).resized(self._padded(size)).cut(size)
+
+    def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = size
-        padded = (height + -height % self.step, width + -width % self.step)
-        return resize_to(logits.float(), padded)[..., :height, :width]
+        return height + -height % self.step, width + -width % self.step
 
     def _pad(self, x: Tensor, value: float) -> Tensor:
         """Pads right and below to a multiple of `step`."""

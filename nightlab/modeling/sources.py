@@ -47,7 +47,10 @@ def from_boxes(view: View, boxes: np.ndarray | Tensor, scores: Tensor) -> Candid
 
 
 def nothing(view: View) -> Candidates:
-    device = view.log_probabilities.device
+    return no_candidates(view.log_probabilities.device)
+
+
+def no_candidates(device: torch.device) -> Candidates:
     return Candidates(torch.zeros(0, 4, device=device), torch.zeros(0, device=device))
 
 

@@ -12,6 +12,7 @@ LEVELS = {"sem_seg": "merged", "sem_seg_image_level": "image level"}
 IMAGE_LEVEL = "sem_seg_image_level"
 STAGES = {
     "light": "Light adaptation",
+    "adapt": "Adaptation from day to night",
     "image": "Image level",
     "region": "Region level",
     "rdn": "Detector, labelled with boxes (RDN)",
@@ -169,12 +170,12 @@ class RunFiles:
     def planned_stages(self) -> list[str]:
         """What the configuration asks this run to train."""
         first = self.setting("MODEL.LIGHT.TRAIN") == "first" and self.setting("MODEL.LIGHT.NAME") in TRAINED
-        light = ["light"] if first else []
+        image = ["light"] if first else []
+        image += ["adapt", "image"] if self.setting("MODEL.ADAPT.ENABLED") else ["image"]
         if not self.is_dual:
-            return [*light, "image"]
+            return image
         detector = {"rdn": ["rdn"], "hdm": ["rdn", "hdm"]}.get(str(self.setting("MODEL.HARDNESS.LABELS")), [])
-        image = [] if self.setting("STAGES.IMAGE_LEVEL") else [*light, "image"]
-        return [*image, "region", *detector]
+        return [*([] if self.setting("STAGES.IMAGE_LEVEL") else image), "region", *detector]
 
     def planned_iterations(self, stage: str) -> int | None:
         """How long a stage is to be trained; None where it is not known."""

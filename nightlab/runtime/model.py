@@ -4,29 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from nightlab.errors import InputError
-from nightlab.runtime.frames import as_frame
-from nightlab.runtime.segmentation import Region, Segmentation
+from nightlab.runtime.exported import METADATA_KEY, ExportedModel
 
-# Where an ONNX file carries what is not in its graph, as JSON.
-METADATA_KEY = "nightlab"
 # The GPU where this onnxruntime has one.
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-# Aspects that differ less count as equal: sizes are whole numbers.
-ASPECT_TOLERANCE = 0.02
 
 
-class OnnxModel:
-    """An ONNX file of tools/export.py: image files or arrays in, `Segmentation` out.
-
-    Attributes:
-        size: (height, width) of the frames that the graph takes. Others of this aspect are scaled to it and back.
-        classes, colors: names and RGB colours in the order of the class ids.
-        metadata: all that the file tells about itself.
-    """
+class OnnxModel(ExportedModel):
+    """An ONNX file of tools/export.py."""
 
     def __init__(self, path: str | Path, *, threads: int = 0):
         """`threads`: of onnxruntime, 0 for one a core. Raises InputError where the file is none of NightLab's."""
@@ -46,45 +34,10 @@ class OnnxModel:
         told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if told is None:
             raise InputError(f"{path}: not a model of NightLab's; make one with tools/export.py")
-        self.metadata: dict[str, Any] = json.loads(told)
-        self.size: tuple[int, int] = tuple(self.metadata["size"])
-        self.classes: list[str] = self.metadata["classes"]
-        self.colors: list[list[int]] = self.metadata["colors"]
+        where = self._session.get_providers()[0].removesuffix("ExecutionProvider")
+        super().__init__(json.loads(told), f"onnxruntime {onnxruntime.__version__}, {where}")
         self._outputs = [output.name for output in self._session.get_outputs()]
-
-    def __call__(self, image: str | Path | np.ndarray) -> Segmentation:
-        """Raises InputError for an image that cannot be read, or of another aspect than the graph's."""
-        frame = as_frame(image)
-        out = self.run(self._scaled(frame))
-        size = frame.shape[1], frame.shape[0]
-        before = out.get("image_level_labels", out["labels"])
-        if frame.shape[:2] != self.size:
-            out["labels"], before = (_nearest(labels, size) for labels in (out["labels"], before))
-            out["confidence"] = cv2.resize(out["confidence"], size, interpolation=cv2.INTER_LINEAR)
-        ratio = np.array([size[0] / self.size[1], size[1] / self.size[0]] * 2)
-        regions = []
-        if "boxes" in out:
-            boxes, scores = out["boxes"][out["real"]] * ratio, out["scores"][out["real"]]
-            regions = [Region(tuple(box), score) for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)]
-        return Segmentation(frame, out["labels"], out["confidence"], regions, self.classes, self.colors, before)
 
     def run(self, frame: np.ndarray) -> dict[str, np.ndarray]:
         """The graph's outputs by their names, for a frame uint8 `[*size, 3]`, RGB."""
         return dict(zip(self._outputs, self._session.run(None, {"frame": frame}), strict=True))
-
-    def _scaled(self, frame: np.ndarray) -> np.ndarray:
-        height, width = frame.shape[:2]
-        if (height, width) == self.size:
-            return frame
-        aspect = (width / height) / (self.size[1] / self.size[0])
-        if abs(aspect - 1) > ASPECT_TOLERANCE:
-            raise InputError(
-                f"an image of {width}x{height} (width x height) for a model of {self.size[1]}x{self.size[0]}; crop it "
-                f"to that aspect, or export with --size {height} {width}"
-            )
-        smooth = cv2.INTER_AREA if height > self.size[0] else cv2.INTER_LINEAR
-        return cv2.resize(frame, (self.size[1], self.size[0]), interpolation=smooth)
-
-
-def _nearest(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)

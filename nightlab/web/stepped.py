@@ -16,8 +16,9 @@ from nightlab.errors import InputError
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.nightlab import ORACLES, Found, NightLab
 from nightlab.modeling.regions import choose
+from nightlab.modeling.scored import Scored
 from nightlab.predictor import Predictor
-from nightlab.runtime import OnnxModel
+from nightlab.runtime import ExportedModel
 
 # The slider goes to at least so many regions, however few the configuration takes.
 SLIDER_REGIONS = 20
@@ -98,13 +99,13 @@ class Checkpoint:
 
 
 class CheckpointScene:
-    """Keeps of the image level no more than its log-probabilities, and what the region level said so far."""
+    """Keeps of the image level no more than its logits, and what the region level said so far."""
 
     def __init__(self, model: NightLab, image: ImagePass, found: Found | None):
         self._model, self._frame, self._found = model, image.frame, found
-        self._log_probabilities = image.log_probabilities
+        self._scores = image.at(image.size)
         self._logits: Tensor | None = None
-        self.image_level = _class_ids(self._log_probabilities)
+        self.image_level = _array(Scored(self._scores).output(scores=False, image_level=False)["labels"])
 
     @torch.no_grad()
     def merged(self, number: int, threshold: float) -> Seen:
@@ -113,9 +114,10 @@ class CheckpointScene:
             return Seen(self.image_level, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), None)
         count = min(number, int((found.scores >= threshold).sum()))
         boxes = found.boxes[:count]
-        merged = self._model.merge(self._log_probabilities, self._segmented(count), boxes)
-        kinds = None if found.classes is None else found.classes[:count].cpu().numpy()
-        return Seen(_class_ids(merged), boxes.cpu().numpy(), found.scores[:count].cpu().numpy(), kinds)
+        scored = self._model.with_regions(self._scores, self._segmented(count), boxes)
+        labels = _array(scored.output(scores=False, image_level=False)["labels"])
+        kinds = None if found.classes is None else _array(found.classes[:count])
+        return Seen(labels, _array(boxes), _array(found.scores[:count]), kinds)
 
     def _segmented(self, count: int) -> Tensor:
         """The region level's logits of the first `count` regions; it sees each of them once."""
@@ -129,9 +131,9 @@ class CheckpointScene:
 
 
 class Exported:
-    """An ONNX file: its graph merges all regions at once, so the sliders say where its merged map is shown."""
+    """An exported file: its graph merges all regions at once, so the sliders say where its merged map is shown."""
 
-    def __init__(self, model: OnnxModel):
+    def __init__(self, model: ExportedModel):
         self._model = model
         self.classes, self.colors, self.size = model.classes, model.colors, model.size
         most = int(model.metadata.get("max_regions", 0))
@@ -144,7 +146,7 @@ class Exported:
 class ExportedScene:
     """Outside of the regions that count, the image level stands."""
 
-    def __init__(self, model: OnnxModel, frame: np.ndarray):
+    def __init__(self, model: ExportedModel, frame: np.ndarray):
         seen = model(frame)
         self.image_level, self._labels = seen.image_level, seen.labels
         self._boxes = np.array([region.box for region in seen.regions], np.float32).reshape(-1, 4)
@@ -172,8 +174,8 @@ def stepped(path: Path | None, config: Path | None = None, opts: Sequence[str] =
         assert config is not None
         return Checkpoint(Predictor(load_config(config, opts)))
     model = nightlab.load(path, config or "", opts)
-    return Exported(model) if isinstance(model, OnnxModel) else Checkpoint(model.predictor)
+    return Exported(model) if isinstance(model, ExportedModel) else Checkpoint(model.predictor)
 
 
-def _class_ids(log_probabilities: Tensor) -> np.ndarray:
-    return log_probabilities.argmax(dim=0).byte().cpu().numpy()
+def _array(x: Tensor) -> np.ndarray:
+    return x.cpu().numpy()

@@ -49,6 +49,14 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_resume_is_exact(config, tmp_p
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_a_signal_right_after_the_first_line_of_the_log(config, monkeypatch):  # noqa: F811
+    """The writers close at the iteration that they wrote, before the time of any step is known."""
+    disturbed_at(monkeypatch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as end:
+        run(arguments(config, *BARE, "SOLVER.LOG_PERIOD", "1"))
+    assert end.value.code == STOPPED
+
+
 def test_a_signal_to_the_parent_stops_all_processes(config, tmp_path, repository, tiny_root):  # noqa: F811
     out = tmp_path / "out"
     opts = [*BARE, "OUTPUT_DIR", str(out), "DATASETS.CARDS", f"['{tiny_root.parent / 'tiny.yaml'}']"]

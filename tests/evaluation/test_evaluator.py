@@ -16,6 +16,7 @@ from detectron2.utils import comm
 from PIL import Image
 
 from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
+from nightlab.modeling.scored import IMAGE_LEVEL, decision
 
 CLASSES = ("road", "car", "rider", "train")
 HARD = (False, False, True, False)
@@ -68,6 +69,25 @@ def test_figures_are_detectron2s(tmp_path: Path) -> None:
     assert results["sem_seg"]["mIoU"] == pytest.approx(np.mean(iou))
     assert math.isnan(results["sem_seg"]["IoU-train"])
     assert 20 < results["sem_seg"]["mIoU"] < 90
+
+
+def test_labels_count_as_the_scores_that_they_come_from() -> None:
+    inputs, outputs = scenes(levels=("sem_seg", "sem_seg_image_level"))
+    labelled = [
+        {
+            f"{name}{suffix}": value
+            for suffix in ("", IMAGE_LEVEL)
+            for name, value in decision(o, suffix)._asdict().items()
+        }
+        for o in outputs
+    ]
+    assert all("sem_seg" not in output for output in labelled)
+    results = []
+    for given in (outputs, labelled):
+        counted = evaluator()
+        counted.process(inputs, given)
+        results.append(counted.evaluate())
+    np.testing.assert_equal(results[0], results[1])  # NaN where there is no train
 
 
 def test_parts_of_two_processes_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

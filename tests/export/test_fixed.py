@@ -37,6 +37,20 @@ def test_best_of_nothing():
     assert not found.real.any() and found.boxes.shape == (3, 4)
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_best_of_boxes_that_all_overlap(number):
+    """A graph of torch.export takes it for granted that NMS keeps two or more."""
+
+    class Best(torch.nn.Module):
+        def forward(self, boxes, scores):
+            return tuple(fixed.best(all_real(boxes, scores), number, 0.5))
+
+    boxes, scores = torch.tensor([[0.0, 0, 10, 10]]).repeat(4, 1), torch.tensor([0.1, 0.4, 0.3, 0.2])
+    kept, score, real = torch.export.export(Best(), (boxes, scores)).module()(boxes, scores)
+    assert real.tolist() == [True, False, False][:number]
+    assert kept[0].tolist() == [0, 0, 10, 10] and score[0] == scores[1]
+
+
 def test_proposals_are_detectron2s():
     boxes, scores = random_boxes(80), torch.randn(80)
     boxes[3, 2] = torch.nan

@@ -224,7 +224,8 @@ def test_nothing_is_dropped_in_silence(known: NightLab, repository: Path, tmp_pa
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        (["sem_seg_head.decoder.res5.project_conv.convs.0.weight"], "DeepLabV3. of detectron2.* no head for yet"),
+        (["sem_seg_head.aspp.convs.0.weight"], "DeepLabV3 of detectron2, without the decoder"),
+        (["sem_seg_head.decoder.res2.fuse_conv.depthwise.weight"], "depthwise separable convolutions"),
         (["image_level.backbone.body.patch_embed.proj.weight"], "is a NightLab checkpoint already"),
         (["layer1.0.conv1.weight"], "layer1.0.conv1.weight, are of no known source; known are UPerNet-Swin"),
     ],

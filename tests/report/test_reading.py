@@ -121,3 +121,8 @@ def test_pictures_of_light_have_their_figures(tmp_path, entry, said):
 def test_a_stage_of_light_comes_first(tmp_path):
     write_stages(tmp_path, "light", "image", config="MODEL: {LIGHT: {NAME: relam, TRAIN: first}}\n")
     assert [stage.name for stage in read_run(tmp_path).stages] == ["light", "image"]
+
+
+def test_a_stage_of_adaptation_comes_before_the_image_level(tmp_path):
+    write_stages(tmp_path, "adapt", "image", config="MODEL: {ADAPT: {ENABLED: True}}\n")
+    assert [stage.name for stage in read_run(tmp_path).stages] == ["adapt", "image"]

@@ -1,6 +1,10 @@
 """A study with a training that is made up: what is run, skipped and refused, and what table and plot say."""
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +15,9 @@ import pytest
 from nightlab.config import load_config
 from nightlab.engine import ablation as running
 from nightlab.errors import InputError
-from nightlab.evaluation.ablation import Study, collect, read_study
+from nightlab.evaluation.ablation import Row, Study, collect, read_study
 from nightlab.evaluation.ablation_table import study_table
+from nightlab.signals import STOPPED
 
 from ..conftest import REPOSITORY
 
@@ -25,6 +30,11 @@ opts: [SOLVER.MAX_ITER, 7]
 rows:
   - {name: plain, config: CONFIG, paper: 50}
   - {name: "better, by much", config: CONFIG, opts: [SOLVER.BASE_LR, 0.5], paper: 51.5, image_level: plain}
+"""
+LATER = """checkpoint: last
+rows:
+  - {name: first, config: CONFIG, stage: adapt}
+  - {name: then, config: CONFIG, weights: first}
 """
 
 
@@ -51,17 +61,18 @@ def evaluation(folder: Path, right: int, ids: Sequence[str] = ("x", "y", "z")) -
 class Trainings:
     """Stands for train_net.py: remembers what it was asked, and fails where it is told to."""
 
-    def __init__(self, *failing: str):
+    def __init__(self, *failing: str, status: int = 1):
         self.asked: list[str] = []
         self.failing = failing
+        self.status = status
 
-    def __call__(self, config: str, opts: Sequence[str], log: Path, num_gpus: int) -> int:
+    def __call__(self, row: Row, opts: Sequence[str], log: Path, num_gpus: int) -> int:
         given = dict(zip(opts[::2], opts[1::2], strict=True))
         assert given["SOLVER.MAX_ITER"] == "7" and log.parent == Path(given["OUTPUT_DIR"])
         run = "/".join(log.parent.parts[-2:])
         self.asked.append(run)
         if run in self.failing:
-            return 1
+            return self.status
         if "better" in run:
             assert given["STAGES.IMAGE_LEVEL"].endswith(f"plain/seed{given['SEED']}/model_best.pth")
         (log.parent / "model_best.pth").touch()
@@ -79,7 +90,7 @@ def test_a_study_goes_on_where_it_stopped(study_file: Path, tmp_path: Path) -> N
     events = run(study, output, first)
     assert first.asked == ["plain/seed1", "better_by_much/seed1", "plain/seed2"]
     assert "plain, seed 2: failed (exit status 1; see " in events[-2]
-    assert "'plain' has no model_best.pth of this seed" in events[-1]
+    assert "plain/seed2/model_best.pth to start from" in events[-1]
     assert "Not finished: plain, better, by much." in study_table(study, collect(study, output), resamples=50)
 
     second = Trainings()
@@ -106,6 +117,87 @@ def test_a_folder_of_other_settings_is_refused(study_file: Path, tmp_path: Path)
     (tmp_path / "out" / "better_by_much" / "seed1" / "row.json").unlink()
     (tmp_path / "out" / "better_by_much" / "seed2" / "row.json").unlink()
     assert run(read_study(study_file), tmp_path / "out", Trainings())[0].endswith("finished before")
+
+
+def test_a_key_that_is_new_is_no_difference_at_its_default(study_file: Path, tmp_path: Path) -> None:
+    run(read_study(study_file), tmp_path / "out", Trainings("plain/seed1", "plain/seed2"))
+    for path in (tmp_path / "out" / "plain").glob("*/row.json"):
+        begun = json.loads(path.read_text())
+        for key in ("MODEL.ADAPT.ENABLED", "MODEL.ADAPT.WEIGHT", "stage"):
+            del begun[key]
+        path.write_text(json.dumps(begun))
+    assert run(read_study(study_file), tmp_path / "out", Trainings())[1].endswith("finished")
+    for path in (tmp_path / "out" / "plain").glob("*/row.json"):
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "SOLVER.MAX_ITER"}))
+    with pytest.raises(InputError, match=r"other settings \(SOLVER.MAX_ITER: 80000 is now 7\)"):
+        run(read_study(study_file), tmp_path / "out", Trainings())
+
+
+@pytest.mark.parametrize("status", [STOPPED, -signal.SIGTERM])
+def test_a_signal_ends_the_study_until_it_is_run_again(
+    study_file: Path,
+    tmp_path: Path,
+    load_tool: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    tool, given = load_tool("ablation"), [str(study_file), "--output", str(tmp_path / "out")]
+    stopped, again = Trainings("plain/seed2", status=status), Trainings()
+    monkeypatch.setattr(running.run_study, "__kwdefaults__", {"num_gpus": 0, "training": stopped})
+    assert tool.main(given) == STOPPED
+    assert stopped.asked[-1] == "plain/seed2", "nothing is begun after it"
+    monkeypatch.setattr(running.run_study, "__kwdefaults__", {"num_gpus": 0, "training": again})
+    assert tool.main(given) == 0
+    assert again.asked == ["plain/seed2", "better_by_much/seed2"]
+
+
+WAITING = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+print(*sys.argv[1:], flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_signal_is_passed_on_to_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "train_net.py").write_text(WAITING)
+    monkeypatch.setattr(running, "TRAIN_NET", tmp_path / "train_net.py")
+    log = tmp_path / "log"
+
+    def send() -> None:
+        while not log.is_file() or not log.read_text():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=send).start()
+    assert running.train(Row("row", "some.yaml", stage="adapt"), ["SEED", "1"], log, 2) == STOPPED
+    assert log.read_text().split() == [
+        "--config-file",
+        "some.yaml",
+        "--stage",
+        "adapt",
+        "--num-gpus",
+        "2",
+        "--resume",
+        "SEED",
+        "1",
+    ]
+
+
+def test_a_row_starts_from_the_checkpoint_that_counts(study_file: Path, tmp_path: Path) -> None:
+    head, config = STUDY.split("rows:")[0], str(REPOSITORY / "configs" / "Base-UPerNet.yaml")
+    study_file.write_text(head + LATER.replace("CONFIG", config))
+    study = read_study(study_file)
+    first, then = study.rows
+    given = running.options(study, tmp_path, then, 2)
+    assert given[given.index("MODEL.WEIGHTS") + 1] == str(tmp_path / "first" / "seed2" / "model_final.pth")
+    known = running.settings(study, tmp_path, then, 2)
+    assert known == running.settings(study, tmp_path / "moved", then, 2)
+    assert running.settings(study, tmp_path, first, 2)["stage"] == "adapt"
+    assert run(study, tmp_path / "out", Trainings("first/seed1", "first/seed2"))[-1].endswith("to start from)")
+    study_file.write_text(study_file.read_text().replace("stage: adapt", "stage: adopt"))
+    with pytest.raises(InputError, match="row 'first': stage 'adopt' is not one of all, light"):
+        run(read_study(study_file), tmp_path / "out", Trainings())
 
 
 def test_runs_on_different_images_are_not_compared(study_file: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from PIL import Image
 from nightlab.engine.run import run
 
 # What a run goes through, with all stages or with the image level alone; each part can be killed in.
-PARTS = ("light", "image", "region", "rdn", "hdm", "evaluation")
+PARTS = ("light", "adapt", "image", "region", "rdn", "hdm", "evaluation")
 IMAGE_LEVEL = ("image", "evaluation")
 CONFIG = """
 _BASE_: "{base}"
@@ -43,17 +43,19 @@ MODEL:
   HARDNESS: {{LABELS: "{labels}", CONVS_DIM: 32, CANDIDATES: 9}}
   ANCHOR_GENERATOR: {{SIZES: [[32]]}}
   LIGHT: {{NAME: "{light}", TRAIN: first, CHANNELS: 8}}
+  ADAPT: {{ENABLED: {staged}, DISCRIMINATOR_CHANNELS: 8}}
 DATASETS:
   CARDS: ["{card}"]
   TRAIN: ("torture_train",)
   VAL: ("torture_val",)
   TEST: ("torture_test",)
   DAY: ("torture_val",)
-INPUT: {{IMAGE_SIZE: [48, 96], CROP_SIZE: [32, 64]}}
+INPUT: {{IMAGE_SIZE: [48, 96], CROP_SIZE: [48, 96]}}
 SOLVER: {{IMS_PER_BATCH: 2, MAX_ITER: {iterations}, WARMUP_ITERS: 1, CHECKPOINT_PERIOD: 2, LOG_PERIOD: 1,
   BASE_LR: 0.001}}
 STAGES:
   LIGHT: {{EVAL_PERIOD: 3}}
+  ADAPT: {{EVAL_PERIOD: 3}}
   REGION: {{EVAL_PERIOD: 3}}
   RDN: {{EVAL_PERIOD: 3}}
   HDM: {{EVAL_PERIOD: 3}}

@@ -1,4 +1,4 @@
-"""The whole of it under onnxruntime: one file for both levels, that says what the model says and what it is."""
+"""The whole of it as a file of each format: both levels, saying what the model says and what it is."""
 
 import copy
 
@@ -10,32 +10,25 @@ import torch
 import nightlab
 from nightlab.data.cityscapes import CLASSES
 from nightlab.errors import InputError
-from nightlab.export import onnx_file
+from nightlab.export import checked
+from nightlab.export.checked import FORMATS, Format, export
 from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
-from nightlab.export.onnx_file import export_onnx
 from nightlab.modeling.light import Clahe
-from nightlab.runtime import OnnxModel
 
 SIZE = (60, 80)
 
 
-@pytest.fixture(scope="module")
-def images():
-    rng = np.random.default_rng(0)
-    return [cv2.resize(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8), SIZE[::-1]) for _ in range(3)]
-
-
-@pytest.fixture(scope="module")
-def both(predictor, images, tmp_path_factory):
-    """The exported dual-level model and how far it agrees."""
-    path = tmp_path_factory.mktemp("onnx") / "both.onnx"
-    agreement = export_onnx(predictor, path, SIZE, images)
-    return OnnxModel(path, threads=1), agreement
+@pytest.fixture(scope="module", params=FORMATS)
+def both(request, exported):
+    """The exported dual-level model, read again, and how far it agrees."""
+    path, agreement = exported(request.param)
+    return nightlab.load(path), agreement
 
 
 def test_labels_regions_and_scores_agree(both, predictor, images):
     model, agreement = both
     assert agreement.mean >= 0.999 and len(agreement.shares) == 3
+    assert [len(model(image).regions) for image in images] == [1, 3, 2]
     for image in images:
         ours, theirs = model(image), predictor(image)
         assert len(np.unique(ours.labels)) > 2 and (ours.labels != ours.image_level).any()
@@ -49,7 +42,7 @@ def test_labels_regions_and_scores_agree(both, predictor, images):
 def test_the_file_tells_what_it_is(both):
     told = both[0].metadata
     assert told["classes"] == list(CLASSES) and told["hard_classes"] == ["pole", "traffic sign", "person"]
-    assert told["size"] == [60, 80] and told["level"] == "all" and told["max_regions"] == 2
+    assert told["size"] == [60, 80] and told["level"] == "all" and told["max_regions"] == 3
     assert told["preprocessing"]["fits_into"] == [57, 70] and len(told["colors"]) == 19
 
 
@@ -76,36 +69,44 @@ def test_without_a_proposal_the_image_level_stands(predictor, images):
 
 
 def test_what_disagrees_is_not_written(predictor, images, tmp_path, monkeypatch):
-    def write(graph, example, path, metadata):
-        path.write_text("a file")
-
     class Other:
         metadata = {"level": "image"}
-
-        def __init__(self, path):
-            pass
 
         def run(self, frame):
             return {"labels": np.full(SIZE, 99, np.uint8)}
 
-    monkeypatch.setattr(onnx_file, "_write", write)
-    monkeypatch.setattr(onnx_file, "OnnxModel", Other)
+    write = Format(lambda graph, example, path, metadata: path.write_text("a file"), lambda path: Other())
+    monkeypatch.setitem(FORMATS, ".onnx", write)
     with pytest.raises(InputError, match="not written, since only 0"):
-        export_onnx(predictor, tmp_path / "x.onnx", SIZE, images[:1], level="image")
+        export(predictor, tmp_path / "x.onnx", SIZE, images[:1], level="image")
     assert not list(tmp_path.iterdir())
 
 
 def test_packages_that_are_missing_are_named(predictor, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(checked, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(InputError, match="needs onnxscript; pip install onnxscript"):
-        export_onnx(predictor, tmp_path / "x.onnx", SIZE, images)
+        export(predictor, tmp_path / "x.onnx", SIZE, images)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("most", [1, 3])
+def test_leaving_out_regions_that_are_not_there_changes_nothing(predictor, images, monkeypatch, most):
+    monkeypatch.setattr(predictor.model, "max_regions", most)
+    crops = []
+    hook = predictor.model.region_level.register_forward_hook(lambda _, inputs, __: crops.append(len(inputs[0])))
+    with hook:
+        for image in images:
+            frame = torch.from_numpy(image)
+            every, found = (build_graph(predictor.model, dynamic=dynamic)(frame) for dynamic in (False, True))
+            assert all(torch.allclose(a.float(), b.float(), atol=1e-5) for a, b in zip(every, found, strict=True))
+    assert crops == ([1] * 6 if most == 1 else [3, 2, 3, 3, 3, 2])
 
 
 @torch.no_grad()
 def test_the_graph_is_calibrated_as_the_model(predictor, images):
     calibrated = copy.deepcopy(predictor)
     model = calibrated.model
-    model.calibrate = True
+    model.calibrate, model.score_thresh = True, 0.0
     model.image_temperature.fill_(2.0)
     model.region_temperature.fill_(3.0)
     model.detector.platt.copy_(torch.tensor([0.5, -1.0]))
