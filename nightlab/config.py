@@ -15,7 +15,7 @@ from nightlab.errors import InputError
 from nightlab.places import find_config
 
 # Keys of SOLVER that each stage may set for itself, beside EVAL_PERIOD of TEST.
-STAGE_SOLVER = ("BASE_LR", "IMS_PER_BATCH", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
+STAGE_SOLVER = ("BASE_LR", "IMS_PER_BATCH", "ACCUMULATE", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
 
 
 def add_nightlab_config(cfg: CfgNode) -> None:
@@ -259,6 +259,9 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.SOLVER.WARMUP_FACTOR = 1e-6
     cfg.SOLVER.MAX_ITER = 80000
     cfg.SOLVER.IMS_PER_BATCH = 16
+    # A step takes the images of a process in so many batches, one after the other, and adds up their gradients: less
+    # memory, and the gradient of all of them together, but that BatchNorm sees a batch at a time.
+    cfg.SOLVER.ACCUMULATE = 1
     cfg.SOLVER.CHECKPOINT_PERIOD = 2000
     cfg.SOLVER.AMP.ENABLED = True  # used on GPUs only
     cfg.SOLVER.LOG_PERIOD = 20

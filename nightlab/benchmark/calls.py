@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nightlab.benchmark.timing import Stopwatch
 from nightlab.engine.optimizer import build_optimizer
+from nightlab.engine.step import in_batches
 from nightlab.modeling import NightLab
 from nightlab.modeling.regions import Size
 
@@ -81,10 +82,11 @@ def training_step(
 
     def call(watch: Stopwatch) -> None:
         model.train()
-        with torch.autocast("cuda", enabled=amp), EventStorage():  # the detector and the light adaptation log into one
-            loss = sum(model(inputs).values())
-        with watch.lap("backward"):
-            scaler.scale(loss).backward()
+        for part in in_batches(inputs, cfg.SOLVER.ACCUMULATE):
+            with torch.autocast("cuda", enabled=amp), EventStorage():  # what the model logs goes into one
+                loss = sum(model(part).values())
+            with watch.lap("backward"):
+                scaler.scale(loss).backward()
         with watch.lap("optimizer"):
             scaler.step(optimizer)
             scaler.update()

@@ -55,7 +55,7 @@ def measure_grid(
     for values in itertools.product(*(axis.values for axis in axes)):
         varied = dict(zip((axis.key for axis in axes), values, strict=True))
         cfg = load_config(config, [*opts, *itertools.chain.from_iterable(varied.items())])
-        measure = _or_fault if cfg.MODEL.DEVICE.startswith("cuda") else _in_own_process
+        measure: Callable[..., dict[str, Any]] = _or_fault if cfg.MODEL.DEVICE.startswith("cuda") else _in_own_process
         yield {**varied, **measure(cfg, size or _trained_size(cfg), repeats, warmup)}
 
 

@@ -1,6 +1,7 @@
 """Starts the processes of a run: one, several on one or more machines, or those that torchrun has started already."""
 
 import os
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,9 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from nightlab.errors import InputError, one_line
 from nightlab.signals import STOPPED, Stopped, passed_on
+
+# How long a process that fails without a remedy waits before it ends.
+PATIENCE_S = 3.0
 
 
 def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
@@ -31,7 +35,8 @@ def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
     else:
         try:
             with passed_on():
-                launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+                where = args.num_gpus, args.num_machines, args.machine_rank, args.dist_url
+                launch(_run_with_patience, *where, args=(run, args))
         except ProcessExitedException as end:
             if end.exit_code == STOPPED:
                 raise Stopped from None
@@ -40,6 +45,18 @@ def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
             if f"\n{InputError.__module__}.{InputError.__qualname__}: " in str(error):
                 raise InputError(one_line(error)) from None
             raise
+
+
+def _run_with_patience(run: Callable[[Namespace], Any], args: Namespace) -> None:
+    """In a process of several. Where one fails, the others lose touch with it and fail as well, at nearly the same
+    moment; what is reported is the first to end, which should be the one that knows why."""
+    try:
+        run(args)
+    except InputError:
+        raise
+    except Exception:
+        time.sleep(PATIENCE_S)
+        raise
 
 
 def _join_torchrun() -> None:

@@ -1,4 +1,4 @@
-"""One training step, which a loss that is no number leaves without a trace in weights, optimiser and BatchNorm."""
+"""One training step, of one batch or several; a loss that is no number leaves no trace in weights, optimiser, norms."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,22 +6,28 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, SimpleTrainer
 from detectron2.utils import comm
 from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from nightlab.engine.faults import BadFiles, BadSteps, NormStatistics
+from nightlab.errors import InputError
 from nightlab.signals import StopRequest
+
+Batches = list[list[dict[str, Any]]]
 
 
 class GuardedTrainer(AMPTrainer):
     """detectron2's step, with or without AMP, that all processes take, skip and end together.
 
-    Between forward and backward pass they agree, by one small reduction on the device, on three things: whether a loss
-    of any of them is no finite number, whether any was asked to stop, and whether any met a bad file. If a loss is bad,
-    every gradient is made NaN. AMP's scaler then skips the step by itself, and what was agreed is read off the device
-    after it, for which nothing waits; without AMP it is the norm of the gradient that is looked at, for which a GPU
-    must be waited for. A step that AMP skips because the scaled gradient overflows is no fault.
+    A step may take its images in several batches: their gradients add up in each process, and go to the others with the
+    last one. Between its forward and backward pass the processes agree, by one small reduction on the device, on three
+    things: whether a loss of any of them is no finite number, whether any was asked to stop, and whether any met a bad
+    file. If a loss is bad, every gradient is made NaN. AMP's scaler then skips the step by itself, and what was agreed
+    is read off the device after it, for which nothing waits; without AMP it is the norm of the gradient that is looked
+    at, for which a GPU must be waited for. A step that AMP skips because the scaled gradient overflows is no fault.
     """
 
     def __init__(
@@ -35,13 +41,25 @@ class GuardedTrainer(AMPTrainer):
         steps: BadSteps,
         files: BadFiles,
         stop: StopRequest,
+        accumulate: int = 1,
+        divide_together: Callable[[Batches], Batches] = list,
+        recomputes: bool = False,
     ):
+        """
+        Args:
+            accumulate: batches in a step.
+            divide_together: prepares them where there are several, so that the mean of their losses is that of all.
+            recomputes: the backward pass repeats parts of the forward pass, by which BatchNorm should not learn twice.
+        """
         scaler = torch.amp.GradScaler("cuda", enabled=amp)
         super().__init__(model, data_loader, optimizer, gather_metric_period, grad_scaler=scaler)
         self.amp = amp
         self.steps = steps
         self.files = files
         self.stop = stop
+        self.accumulate = accumulate
+        self._divide_together = divide_together
+        self._recomputes = recomputes
         self._norms: NormStatistics | None = None
         self._others_stop = False
 
@@ -57,13 +75,8 @@ class GuardedTrainer(AMPTrainer):
         data_time = time.perf_counter() - start
         self._norms = self._norms or NormStatistics(self.model)
         self._norms.keep()
-        with self._precision():
-            losses = self.model(batch)
-            total = sum(losses.values())
-        agreed = self._agree(total, self.files.look(batch))
-        self.optimizer.zero_grad()
-        spoil = torch.where(agreed[0] > 0, torch.nan, 1.0)  # times 1 changes no bit
-        self.grad_scaler.scale(total * spoil).backward()
+        self.optimizer.zero_grad()  # before the forward pass, whose maps can take the place of the old gradients
+        losses, agreed = self._gradients(batch)
         self.after_backward()
         is_bad, self._others_stop, new_files = self._take(agreed)
         if is_bad:
@@ -75,13 +88,40 @@ class GuardedTrainer(AMPTrainer):
         if new_files:
             self.files.share()
 
+    def _gradients(self, batch: list[dict[str, Any]]) -> tuple[dict[str, Tensor], Tensor]:
+        """Adds up the gradients of a step; returns its losses, and what the processes agree on (see `_agree`)."""
+        batches = in_batches(batch, self.accumulate)
+        if len(batches) > 1:
+            batches = self._divide_together(batches)
+        every: list[dict[str, Tensor]] = []
+        new_files = self.files.look(batch)
+        for number, part in enumerate(batches, 1):
+            is_last = number == len(batches)
+            with nullcontext() if is_last else self._by_itself():
+                with self._precision():
+                    losses = self.model(part)
+                    total = sum(losses.values()) / len(batches)
+                every.append({name: loss.detach() for name, loss in losses.items()})
+                learned = NormStatistics(self.model) if self._recomputes else None
+                if is_last:
+                    agreed = self._agree(torch.stack([loss for x in every for loss in x.values()]), new_files)
+                    total = total * torch.where(agreed[0] > 0, torch.nan, 1.0)  # times 1 changes no bit
+                self.grad_scaler.scale(total).backward()
+                if learned:
+                    learned.restore()
+        return {name: torch.stack([x[name] for x in every]).mean() for name in every[0]}, agreed
+
+    def _by_itself(self) -> AbstractContextManager[Any]:
+        """Inside, gradients stay in their process."""
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast("cuda", dtype=self.precision) if self.amp else nullcontext()
 
     @torch.no_grad()
-    def _agree(self, total: Tensor, new_files: bool) -> Tensor:
-        """`[3]`: is a loss bad, is a stop wanted, are there new bad files, in any process (0 or 1)."""
-        is_bad = (~torch.isfinite(total)).float()
+    def _agree(self, losses: Tensor, new_files: bool) -> Tensor:
+        """`[3]`: is a loss of the batches bad, is a stop wanted, are there new bad files, in any process (0 or 1)."""
+        is_bad = (~torch.isfinite(losses)).any().float()
         asked = [torch.full_like(is_bad, float(said)) for said in (bool(self.stop.signal), new_files)]
         agreed = torch.stack([is_bad, *asked])
         if comm.get_world_size() > 1:
@@ -116,6 +156,22 @@ class GuardedTrainer(AMPTrainer):
         self.steps.total = state_dict.get("bad_steps", 0)  # checkpoints of earlier versions have none
         if self.amp and state_dict.get("grad_scaler"):  # empty in a checkpoint that was made without AMP
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+
+def in_batches(images: list[dict[str, Any]], number: int) -> Batches:
+    """The images of a step in so many batches of one size."""
+    size = len(images) // number
+    return [images[i : i + size] for i in range(0, len(images), size)]
+
+
+def check_batch(solver: CfgNode, stage: str) -> None:
+    """Raises InputError where the images of a step cannot be shared by the processes, and by the batches of each."""
+    processes, images, batches = comm.get_world_size(), solver.IMS_PER_BATCH, solver.ACCUMULATE
+    if batches < 1 or images < 1 or images % (processes * batches):
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH: {images} images of stage {stage} cannot be shared equally by {processes} processes "
+            f"with {batches} batches a step each (SOLVER.ACCUMULATE); take a multiple of {processes * max(batches, 1)}"
+        )
 
 
 def _reading(values: Tensor) -> Callable[[], list[float]]:

@@ -94,6 +94,12 @@ class NightLabTrainer(DefaultTrainer):
             steps=BadSteps(cfg.SOLVER.STOP_AFTER_BAD_STEPS),
             files=BadFiles(cfg.DATALOADER.MAX_BAD_FILES),
             stop=self._stop,
+            accumulate=cfg.SOLVER.ACCUMULATE,
+            divide_together=model.divided_together,
+            recomputes=any(
+                part.CHECKPOINT_ACTIVATIONS
+                for part in (cfg.MODEL.TIMM, cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.HARDNESS.TIMM)
+            ),
         )
         self.checkpointer = NightLabCheckpointer(
             ddp_model, cfg.OUTPUT_DIR, allow_pickle=cfg.MODEL.ALLOW_PICKLE, trainer=weakref.proxy(self)

@@ -49,7 +49,13 @@ class Adversary(nn.Module):
         }
 
     def losses(
-        self, level: Segmentor, source: Tensor, target: Tensor, labels: Tensor, valid: Tensor | None = None
+        self,
+        level: Segmentor,
+        source: Tensor,
+        target: Tensor,
+        labels: Tensor,
+        valid: Tensor | None = None,
+        divisor: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Losses of both players; how the discriminator does goes to the event storage.
 
@@ -59,6 +65,7 @@ class Adversary(nn.Module):
             source, target: labelled and unlabelled images `[B, 3, H, W]` in [0, 255].
             labels: class ids of the source `[B, H, W]`.
             valid: what of the source is no padding, bool `[B, 1, H, W]`; None where nothing is padded.
+            divisor: as for `segmentation_loss`.
         """
         count = len(source)
         of_both = None if valid is None else torch.cat([valid, torch.ones_like(valid)])
@@ -69,7 +76,7 @@ class Adversary(nn.Module):
         storage = get_event_storage()
         if storage.iter % 20 == 0:  # writing it down waits for the device
             storage.put_scalar("adapt/discriminator_accuracy", outcome.accuracy)
-        return level.losses(own, labels) | outcome.losses
+        return level.losses(own, labels, divisor) | outcome.losses
 
     def forward(self, source: Tensor, target: Tensor, valid: Tensor | None = None) -> LightOutcome:
         """The game over logits `[B, K, h, w]`, with losses by name.

@@ -86,7 +86,7 @@ class TimmBackbone(Backbone):
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
         norms = [nn.LayerNorm(c) if out_norm == "LN" else nn.Identity() for c in channels]
         self.norms = nn.ModuleList(norms)
-        self._checkpointed = checkpointable(self.body, name) if checkpoint_activations else []
+        self._checkpointed: list[Any] = checkpointable(self.body, name) if checkpoint_activations else []
         self._frozen = self._up_to(freeze_at)
         for module in self._frozen:
             module.requires_grad_(False)

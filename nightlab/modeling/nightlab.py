@@ -25,6 +25,7 @@ from nightlab.modeling.adversary import Adversary
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass, posterior
 from nightlab.modeling.labelling import LabelRule
+from nightlab.modeling.losses import mean_over_processes
 from nightlab.modeling.region_level import RegionLevel
 from nightlab.modeling.regions import RegionRule, choose, crop_and_zoom
 from nightlab.modeling.scored import Scored
@@ -215,10 +216,10 @@ class NightLab(nn.Module):
         Args:
             batched_inputs: per image `image` `[3, H, W]` RGB, uint8 or float in [0, 255], the unresized frame (a crop,
                 of one size per batch, in all stages but "rdn" and "hdm"); in training also `sem_seg` int64
-                `[H, W]`, optionally `valid_size`, the part of the crop that is not padding, for the light adaptation
-                `day` and optionally `night`, crops `[3, H, W]` of other images (for the adversary `night`), and for the
-                detector `hard_boxes` `[N, 4]` and `hard_classes` `[N]`; at test optionally `height` and `width`, the
-                size wanted for the output.
+                `[H, W]`, optionally `valid_size`, the part of the crop that is not padding, and `divisor` (see
+                `divided_together`), for the light adaptation `day` and optionally `night`, crops `[3, H, W]` of other
+                images (for the adversary `night`), and for the detector `hard_boxes` `[N, 4]` and `hard_classes` `[N]`;
+                at test optionally `height` and `width`, the size wanted for the output.
 
         Returns:
             In training a dict of scalar losses. At test, per image:
@@ -238,16 +239,34 @@ class NightLab(nn.Module):
         if self.stage == "light":
             return self._light_losses(self.image_level, batched_inputs, images, self.image_level.adapt(images, valid))
         target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
+        divisor = batched_inputs[0].get("divisor")
         if self.adversary is not None:
             night = torch.stack([self._to_device(x["night"]) for x in batched_inputs])
-            return self.adversary.losses(self.image_level, images, night, target, valid)
-        level: Segmentor | RegionLevel | None = self.region_level if self.stage == "region" else self.image_level
-        assert level is not None
+            return self.adversary.losses(self.image_level, images, night, target, valid, divisor)
+        level = self.learning_level
         output = level(images, valid)
-        losses = level.losses(output, target)
+        losses = level.losses(output, target, divisor)
         if self.learns_light:
             losses |= self._light_losses(level.own_segmentor, batched_inputs, images, output.adapted)
         return losses
+
+    @property
+    def learning_level(self) -> Segmentor | RegionLevel:
+        """What the stages with a segmentation loss train."""
+        level: Segmentor | RegionLevel | None = self.region_level if self.stage == "region" else self.image_level
+        assert level is not None
+        return level
+
+    def divided_together(self, batches: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+        """The batches of one step, told what to divide their cross entropy by, so that the mean of their losses is the
+        loss of all their images together. The other losses are means over images, which batches of one size leave so.
+        """
+        if self.stage in ("light", "rdn", "hdm"):
+            return batches
+        targets = [x["sem_seg"].to(self.device, non_blocking=True) for batch in batches for x in batch]
+        valid = torch.stack([self.learning_level.count_valid(target) for target in targets]).sum()
+        divisor = mean_over_processes(valid / len(batches))
+        return [[{**x, "divisor": divisor} for x in batch] for batch in batches]
 
     def _light_losses(
         self, level: Segmentor, batched_inputs: list[dict[str, Any]], images: Tensor, adapted: Tensor

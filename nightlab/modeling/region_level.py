@@ -70,9 +70,13 @@ class RegionLevel(nn.Module):
         aux = output.aux_logits
         return output._replace(logits=self._mask(output.logits), aux_logits=None if aux is None else self._mask(aux))
 
-    def losses(self, output: SegmentorOutput, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, output: SegmentorOutput, target: Tensor, divisor: Tensor | None = None) -> dict[str, Tensor]:
         """Cross entropy against class maps `[R, h, w]`; classes that are not used count as *other*."""
-        return self.segmentor.losses(output, self.targets(target))
+        return self.segmentor.losses(output, self.targets(target), divisor)
+
+    def count_valid(self, target: Tensor) -> Tensor:
+        """As the segmentor's."""
+        return self.segmentor.count_valid(self.targets(target))
 
     def targets(self, target: Tensor) -> Tensor:
         """Class ids in terms of its outputs: classes that are not used are *other*, what is no class is ignored."""

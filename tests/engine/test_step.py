@@ -133,6 +133,7 @@ import torch
 from detectron2.engine import create_ddp_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from nightlab.engine.faults import BadFiles, BadSteps
 from nightlab.engine.step import GuardedTrainer
 from nightlab.signals import StopRequest
@@ -144,6 +145,32 @@ class Model(torch.nn.Module):
 
     def forward(self, batch):
         return {"loss_a": self.first.sum() * batch[0]["x"], "loss_b": self.second.sum()}
+
+class Mean(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, batch):
+        return {"loss": (self.weight * sum(x["x"] for x in batch) / len(batch)).sum()}
+
+def in_batches(rank, counts):
+    "Four batches of one image a step; the weight, and how often gradients were sent."
+    sent = []
+
+    def hook(group, bucket):
+        sent.append(1)
+        return allreduce_hook(group, bucket)
+
+    model = create_ddp_model(Mean(), broadcast_buffers=False, device_ids=None)
+    model.register_comm_hook(None, hook)
+    batches = cycle([[{"x": float(4 * rank + i), "file_name": "x"} for i in range(4)]])
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    trainer = GuardedTrainer(model, batches, optimizer, amp=False, gather_metric_period=1, accumulate=4, **counts)
+    with EventStorage():
+        for _ in range(2):
+            trainer.run_step()
+    return [float(model.module.weight.detach()), len(sent)]
 
 def train(rank):
     torch.distributed.init_process_group("gloo", f"file://{sys.argv[1]}/meet", rank=rank, world_size=2)
@@ -161,6 +188,8 @@ def train(rank):
             trainer.run_step()
     values = [float(p.detach()) for p in model.parameters()]
     said = [*values, trainer.steps.total, trainer.files.known, trainer.stop_now]
+    stop.signal = ""
+    said += in_batches(rank, counts)
     json.dump(said, open(f"{sys.argv[1]}/{rank}.json", "w"))
 
 torch.multiprocessing.start_processes(train, nprocs=2, start_method="fork")
@@ -168,10 +197,11 @@ torch.multiprocessing.start_processes(train, nprocs=2, start_method="fork")
 
 
 def test_two_processes_skip_and_stop_together(tmp_path):
-    """One of them has the NaN, the bad file and the signal; three of four steps are taken by both."""
+    """One of them has the NaN, the bad file and the signal; three of four steps are taken by both. Then two steps of
+    four batches, down a slope of 3.5 (the mean of 0 to 7), send gradients twice."""
     script = tmp_path / "two.py"
     script.write_text(TWO)
     done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     said = [(tmp_path / f"{rank}.json").read_text() for rank in (0, 1)]
-    assert said[0] == said[1] == '[0.25, 0.25, 1, ["gone"], true]'
+    assert said[0] == said[1] == '[0.25, 0.25, 1, ["gone"], true, -6.0, 2]'

@@ -2,6 +2,8 @@
 
 import json
 import math
+import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +212,19 @@ def test_the_table() -> None:
     assert list(rows) == ["road", "car", "rider *", "train", "mIoU", "mIoU-hard", "mIoU-easy", "pACC", "ECE"]
     assert rows["train"] == "-"
     assert rows["mIoU"] == f"{results['sem_seg']['mIoU']:.2f}"
+
+
+def test_of_an_image_its_counts_are_kept_and_nothing_else() -> None:
+    """Three numbers for each class and level, beside its name; its prediction is let go."""
+    ours, levels = evaluator(), ("sem_seg", "sem_seg_image_level")
+    predictions, sizes = [], []
+    for n, (given, output) in enumerate(zip(*scenes(40, levels), strict=True)):
+        copy = {level: output[level].clone() for level in levels}
+        ours.process([given], [copy])
+        predictions += [weakref.ref(value) for value in copy.values()]
+        del copy
+        if n in (9, 39):
+            sizes.append(len(pickle.dumps(ours.__dict__)))
+    assert not any(prediction() is not None for prediction in predictions)
+    counts = len(levels) * 3 * len(CLASSES) * 8
+    assert (sizes[1] - sizes[0]) / 30 < counts + 400

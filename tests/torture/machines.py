@@ -1,12 +1,14 @@
 #!/usr/bin/env python
 """Train with two processes in three ways, over gloo on one host, and compare the weights bit for bit.
 
-python tests/torture/machines.py
+python tests/torture/machines.py [--output FOLDER]
 
 One machine with two processes; two machines with one process each (`--num-machines 2`); and `torchrun`. Data and
-configuration, the image level alone on the CPU, are those of `kill_resume.py`.
+configuration, the image level alone on the CPU, are those of `kill_resume.py`. With `--output` the runs are kept, and
+those that are finished there are not made again.
 """
 
+import argparse
 import os
 import socket
 import subprocess
@@ -23,20 +25,29 @@ TRAIN_NET = str(Path(__file__).resolve().parents[2] / "projects" / "NightLab" / 
 
 def main() -> int:
     """Returns the exit status: 1 where the weights differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="a folder to keep; without one, nothing is kept")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder)
-        config = make_data(output, Namespace(iterations=4, workers=0, image_level=True))
-        finish([start([sys.executable, TRAIN_NET, "--num-gpus", "2"], config, output / "one machine")])
-        machine = [sys.executable, TRAIN_NET, "--num-machines", "2", "--dist-url", f"tcp://127.0.0.1:{free_port()}"]
-        two = [[*machine, "--machine-rank", str(rank)] for rank in range(2)]
-        finish([start(command, config, output / "two machines") for command in two])
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", TRAIN_NET]
-        finish([start(torchrun, config, output / "torchrun")])
-        status = 0
-        for name in ("two machines", "torchrun"):
-            differences = compare(output / "one machine", output / name)
-            print(f"{name}: " + ("; ".join(differences) or "the same weights and figures as one machine"))
-            status |= bool(differences)
+        return train_in_three_ways(options.output or Path(folder))
+
+
+def train_in_three_ways(output: Path) -> int:
+    config = make_data(output, Namespace(iterations=4, workers=0, image_level=True))
+    machine = [sys.executable, TRAIN_NET, "--num-machines", "2", "--dist-url", f"tcp://127.0.0.1:{free_port()}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", TRAIN_NET]
+    ways = {
+        "one machine": [[sys.executable, TRAIN_NET, "--num-gpus", "2", "--dist-url", "auto"]],
+        "two machines": [[*machine, "--machine-rank", str(rank)] for rank in range(2)],
+        "torchrun": [torchrun],
+    }
+    status = 0
+    for name, commands in ways.items():
+        if not (output / name / "report.html").is_file():
+            finish([start(command, config, output / name) for command in commands])
+        differences = compare(output / "one machine", output / name)
+        print(f"{name}: " + ("; ".join(differences) or "the same weights and figures as one machine"), flush=True)
+        status |= bool(differences)
     return status
 
 
