@@ -45,7 +45,7 @@ class CropWithin(T.Augmentation):
 
 
 class RandomScaledCrop(T.Augmentation):
-    """`scale` and then `crop`, with the same draws and the same pixels as one after the other."""
+    """`scale` and then `crop`, with the same draws and, but for rounding, the same pixels as one after the other."""
 
     def __init__(self, scale: RandomScale, crop: CropWithin):
         super().__init__()
