@@ -27,7 +27,7 @@ PLAIN_STEM = (
 )
 
 # Blocks of each stage, by timm's name; with three convolutions as its stem it has an "s" behind.
-KNOWN = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
+KNOWN: dict[tuple[int, ...], str] = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
 CHANNELS, STEM_WIDTH = [64, 128, 256, 512], 64
 
 

@@ -38,7 +38,8 @@ def restore(model: "NightLab") -> None:
 
 
 def _run(model: "NightLab", dtype: torch.dtype, backend: str) -> None:
-    for part in (*_segmentors(model), *_detectors(model)):
+    parts: list[Segmentor | HardnessDetector] = [*_segmentors(model), *_detectors(model)]
+    for part in parts:
         part.precision = dtype
     if model.compiled == backend:  # what is compiled already stays so
         return
