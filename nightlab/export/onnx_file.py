@@ -17,7 +17,8 @@ from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
 from nightlab.export.layers import replace_deformable
 from nightlab.files import written_aside
 from nightlab.predictor import Predictor
-from nightlab.runtime.model import METADATA_KEY, OnnxModel
+from nightlab.runtime.metadata import METADATA_KEY
+from nightlab.runtime.model import OnnxModel
 
 # The first with bilinear grid sampling under that name; older than the newest that onnxruntime reads.
 OPSET = 20

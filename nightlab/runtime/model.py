@@ -1,6 +1,5 @@
 """An exported model under onnxruntime."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,9 @@ import numpy as np
 
 from nightlab.errors import InputError
 from nightlab.runtime.frames import as_frame
+from nightlab.runtime.metadata import METADATA_KEY, check_interface, read_metadata
 from nightlab.runtime.segmentation import Region, Segmentation
 
-# Where an ONNX file carries what is not in its graph, as JSON.
-METADATA_KEY = "nightlab"
 # The GPU where this onnxruntime has one.
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 # Aspects that differ less count as equal: sizes are whole numbers.
@@ -30,6 +28,8 @@ class OnnxModel:
 
     def __init__(self, path: str | Path, *, threads: int = 0):
         """`threads`: of onnxruntime, 0 for one a core. Raises InputError where the file is none of NightLab's."""
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such model; give an .onnx file")
         try:
             import onnxruntime
         except ModuleNotFoundError:
@@ -41,15 +41,14 @@ class OnnxModel:
             providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # onnxruntime's errors share no base class
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split())[:300]
             raise InputError(f"{path}: onnxruntime cannot load it ({reason}); export it again") from None
         told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if told is None:
-            raise InputError(f"{path}: not a model of NightLab's; make one with tools/export.py")
-        self.metadata: dict[str, Any] = json.loads(told)
+        self.metadata: dict[str, Any] = read_metadata(path, told)
         self.size: tuple[int, int] = tuple(self.metadata["size"])
         self.classes: list[str] = self.metadata["classes"]
         self.colors: list[list[int]] = self.metadata["colors"]
+        check_interface(path, self.size, self._session)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, image: str | Path | np.ndarray) -> Segmentation:
