@@ -1,7 +1,7 @@
 """Reads YAML that others wrote: plain values alone, and never more of them than the file is worth."""
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     @staticmethod
-    def _refuse(reason: str, mark: Any) -> None:
+    def _refuse(reason: str, mark: Any) -> NoReturn:
         raise yaml.constructor.ConstructorError(None, None, reason, mark)
 
 

@@ -54,7 +54,7 @@ def _check(file: IO[bytes]) -> None:
         elif "PUT" in name or name == "MEMOIZE":
             memo[len(memo) if argument is None else int(argument)] = stack[-1]
         elif "GET" in name or name == "DUP":
-            again = stack[-1] if name == "DUP" else memo[int(argument)]
+            again = stack[-1] if name == "DUP" else memo[int(argument or 0)]
             stack.append(again)
             repeats += again == _DEEP
             if repeats > MAX_REPEATS:

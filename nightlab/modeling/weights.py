@@ -96,7 +96,7 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
 
 
 def _check_tensors(path: Path, loaded: Mapping[Any, Any]) -> None:
-    for key, value in _tensors_in(loaded, set()):
+    for key, value in _tensors_in(loaded):
         if value.is_quantized or value.layout != torch.strided or value.is_meta:
             raise InputError(f"{path}: {key} is a tensor without plain data ({value.layout}, {value.device})")
         # One number may stand for many, and where there is none, a side may have any length.
@@ -105,14 +105,16 @@ def _check_tensors(path: Path, loaded: Mapping[Any, Any]) -> None:
             raise InputError(f"{path}: {key} has the shape {tuple(value.shape)} and not as much data; save it whole")
 
 
-def _tensors_in(state: Mapping[Any, Any], seen: set[int]) -> Iterator[tuple[Any, Tensor]]:
-    """The tensors of a mapping and of all mappings in it, each mapping once."""
-    seen.add(id(state))
-    for key, value in state.items():
-        if isinstance(value, Tensor):
-            yield key, value
-        elif isinstance(value, Mapping) and id(value) not in seen:
-            yield from _tensors_in(value, seen)
+def _tensors_in(state: Mapping[Any, Any]) -> Iterator[tuple[Any, Tensor]]:
+    """The tensors of a mapping and of all mappings in it, however deep, each mapping once."""
+    waiting, seen = [state], {id(state)}
+    while waiting:
+        for key, value in waiting.pop().items():
+            if isinstance(value, Tensor):
+                yield key, value
+            elif isinstance(value, Mapping) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:

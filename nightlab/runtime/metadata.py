@@ -29,11 +29,14 @@ def read_metadata(path: str | Path, told: str | None) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: what it tells about itself is no JSON object; export it again")
     size, classes, colors = (metadata.get(key) for key in ("size", "classes", "colors"))
+    classes = classes if isinstance(classes, list) else []
+    are_named = 0 < len(classes) <= MAX_CLASSES and all(map(_is_name, classes))
     right = {
         "size": _are_integers(size, 2, 1, 1 << 16),
-        "classes": isinstance(classes, list) and 0 < len(classes) <= MAX_CLASSES and all(map(_is_name, classes)),
-        "colors": isinstance(colors, list)
-        and len(colors) == len(classes or ())
+        "classes": are_named,
+        "colors": are_named
+        and isinstance(colors, list)
+        and len(colors) == len(classes)
         and all(_are_integers(color, 3, 0, 255) for color in colors),
         "max_regions": _are_integers([metadata.get("max_regions", 0)], 1, 0, MAX_REGIONS),
     }
@@ -48,8 +51,11 @@ def check_interface(path: str | Path, size: Sequence[int], session: Any) -> None
     Raises:
         InputError: it does not.
     """
-    taken = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
-    given = {entry.name: entry.type for entry in session.get_outputs()}
+    try:
+        taken = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
+        given = {entry.name: entry.type for entry in session.get_outputs()}
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: its names are no text; export it again") from None
     if taken != {"frame": ("tensor(uint8)", [*size, 3])} or given.get("labels") != "tensor(uint8)":
         raise InputError(f"{path}: takes or gives something else than frames and labels of its size; export it again")
     if given.get("confidence") != "tensor(float)" or ("boxes" in given) > ({"real", "scores"} <= given.keys()):

@@ -40,10 +40,10 @@ class OnnxModel:
         try:
             providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         except Exception as error:  # onnxruntime's errors share no base class
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{path}: onnxruntime cannot load it ({reason}); export it again") from None
-        told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         self.metadata: dict[str, Any] = read_metadata(path, told)
         self.size: tuple[int, int] = tuple(self.metadata["size"])
         self.classes: list[str] = self.metadata["classes"]

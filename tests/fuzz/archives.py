@@ -94,16 +94,9 @@ def bad_weights() -> dict[str, bytes]:
         "zip_bomb": deflated(saved(named), 150_000_000),
         "zip_climbing": climbing(saved(named)),
         "hashed": hashed(40),
-        "deep": saved({"model": nested(300)}),
+        "deep": old_format((b"}X\x01\0\0\0a" * 20_000) + b"}" + b"s" * 20_000 + b"."),
     }
     return {f"{name}.pth": content for name, content in broken.items()} | lying_headers()
-
-
-def nested(depth: int) -> Any:
-    value: Any = {}
-    for _ in range(depth):
-        value = {"a": value}
-    return value
 
 
 def deflated(archive: bytes, size: int) -> bytes:
@@ -133,9 +126,13 @@ def climbing(archive: bytes) -> bytes:
 
 def hashed(levels: int) -> bytes:
     """A pickle of one dict, whose key is a tuple of tuples; to hash it takes 2^levels steps."""
-    body = b"\x80\x02}" + b")q\0" + b"h\0\x86q\0" * levels + b"K\1s."
-    old = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
-    return old + body + pickle.dumps([], 2)
+    return old_format(b"}" + b")q\0" + b"h\0\x86q\0" * levels + b"K\1s.")
+
+
+def old_format(pickled: bytes) -> bytes:
+    """A pickle as torch.save before 1.6 wrote it."""
+    before = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    return b"".join(pickle.dumps(value, 2) for value in before) + b"\x80\2" + pickled + pickle.dumps([], 2)
 
 
 def tensors_file(tensors: dict[str, tuple[list[int], int]], header: bytes | None = None, length: int = -1) -> bytes:
@@ -205,6 +202,7 @@ def bad_exports() -> dict[str, bytes]:
         "size_huge": METADATA | {"size": [10**9, 10**9]},
         "size_null": METADATA | {"size": [0, 0]},
         "size_other": METADATA | {"size": [60, 80]},
+        "classes_number": METADATA | {"classes": 5},
         "classes_text": METADATA | {"classes": "dark"},
         "classes_numbers": METADATA | {"classes": [1, 2]},
         "classes_none": METADATA | {"classes": [], "colors": []},
@@ -217,6 +215,11 @@ def bad_exports() -> dict[str, bytes]:
         "control": METADATA | {"classes": ["a\nb", "\x1b[31m"]},
     }
     files = {f"{name}.onnx": exported(told) for name, told in wrong.items()}
+    whole = exported()
+    files |= {
+        "no_text.onnx": whole.replace(b"dark", b"d\xffrk"),
+        "no_name.onnx": whole.replace(b"labels", b"l\xffbels"),
+    }
     return files | {"input.onnx": exported(name="picture"), "empty.onnx": b"", "text.onnx": b"no model"}
 
 

@@ -88,6 +88,8 @@ def _read_all(paths: Sequence[Path], read: Callable[[Path], Any], out: Path, sec
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
+    for number in (signal.SIGINT, signal.SIGTERM):  # who is asked to stop is the fuzzer
+        signal.signal(number, signal.SIG_IGN)
     sys.dont_write_bytecode = True
     tempfile.tempdir = str(out)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

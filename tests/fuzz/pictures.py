@@ -125,11 +125,20 @@ def png(width: int, height: int, data: bytes, before: list[tuple[bytes, bytes]] 
     )
 
 
-def flat_png(side: int) -> bytes:
-    """A black RGB PNG that holds every pixel that it announces."""
-    packer = zlib.compressobj(9)
-    row = bytes(1 + 3 * side)
-    return png(side, side, b"".join(packer.compress(row) for _ in range(side)) + packer.flush())
+def large(side: int) -> dict[str, bytes]:
+    """Files of some kilobytes that hold every pixel that they announce: dearest of what the limits let through."""
+    rgb, grey = Image.new("RGB", (side, side)), Image.new("L", (side, side))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "large.png": saved(rgb, "PNG", exif=turned),
+        "large_palette.png": saved(grey.convert("P"), "PNG"),
+        "large_deep.png": saved(grey.convert("I;16"), "PNG"),
+        "large.jpg": saved(rgb, "JPEG", progressive=True, exif=turned),
+        "large.gif": saved(grey, "GIF"),
+        "large.webp": saved(rgb, "WEBP", lossless=True),
+        "large.tif": saved(rgb, "TIFF", compression="tiff_adobe_deflate"),
+    }
 
 
 def bmp(width: int, height: int) -> bytes:

@@ -7,9 +7,12 @@ from hypothesis import HealthCheck, given, settings
 
 from .damage import SECONDS, batches, prepare, tried
 from .guard import watched
+from .pictures import large
 from .targets import KINDS, Target, no_files, targets
 
 BATCH, ROUND = 10, 3
+# A side in pixels, and what docs/reliability.md says of the memory that images take while they are read.
+LARGE, BYTES_PER_PIXEL = 2000, 20
 # Whole files that a reading is right to refuse.
 REFUSED: dict[str, list[str]] = {
     "image": ["float.tif"],
@@ -27,6 +30,11 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
     return targets(tmp_path_factory.mktemp("made"))
 
 
+@pytest.fixture(scope="module")
+def large_files() -> dict[str, bytes]:
+    return large(LARGE)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_that_are_known(every: dict[str, Target], tmp_path: Path, kind: str) -> None:
     target = every[kind]
@@ -40,6 +48,21 @@ def test_files_that_are_known(every: dict[str, Target], tmp_path: Path, kind: st
     if kind in REFUSED:  # of the others, some take few formats
         refused = {outcome.name for outcome in outcomes if outcome.message and outcome.name in target.whole}
         assert refused == set(REFUSED[kind])
+
+
+@pytest.mark.parametrize("kind", ["image", "label", "color label", "frame"])
+def test_memory_of_what_is_let_through(
+    every: dict[str, Target], large_files: dict[str, bytes], tmp_path: Path, kind: str
+) -> None:
+    """At most so many bytes for each pixel, and some megabytes for decoders and tables."""
+    prepare(tmp_path)
+    paths = []
+    for name, data in large_files.items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(data)
+    bound = LARGE**2 * BYTES_PER_PIXEL / 2**20 + 64
+    outcomes = watched(paths, every[kind].read, tmp_path / "out", seconds=SECONDS, megabytes=bound)
+    assert not [outcome for outcome in outcomes if outcome.fault]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upload"])  # which comes without a name
