@@ -3,19 +3,23 @@
 import nightlab.needs_detectron2  # noqa: F401  # isort: skip
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from detectron2.config import CfgNode, get_cfg
+from fvcore.common.config import BASE_KEY
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, shortened
 from nightlab.places import find_config
+from nightlab.plain_yaml import load_yaml
 
 # Keys of SOLVER that each stage may set for itself, beside EVAL_PERIOD of TEST.
 STAGE_SOLVER = ("BASE_LR", "IMS_PER_BATCH", "ACCUMULATE", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
+# How many files a configuration may be based on, each counted as often as it is read.
+MAX_FILES = 50
 
 
 def add_nightlab_config(cfg: CfgNode) -> None:
@@ -27,7 +31,8 @@ def add_nightlab_config(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE.NAME = "TimmBackbone"
     # Convolutions run 1.5x to 2x faster in this memory layout on CPUs and with AMP; results differ by rounding.
     cfg.MODEL.CHANNELS_LAST = True
-    # Let detectron2 unpickle a .pkl in MODEL.WEIGHTS, which can run code from it; other formats never need this.
+    # Let detectron2 unpickle a .pkl in MODEL.WEIGHTS, which can run code from it; other formats never need this. To be
+    # given on the command line: a configuration and its checkpoint may come from the same stranger.
     cfg.MODEL.ALLOW_PICKLE = False
     # Several processes share their BatchNorm statistics, in the backbone too.
     cfg.MODEL.SYNC_BN = True
@@ -306,45 +311,68 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     """A configuration file with its `_BASE_` chain and command-line overrides, read without running any code.
 
     Raises:
-        InputError: the file is missing, is no YAML, constructs Python objects, or names an unknown key.
+        InputError: the file or one that it is based on is missing, is no plain YAML or larger than such files are; it
+            is based on itself; it names an unknown key; or it allows what the command line alone may allow.
     """
     cfg = default_config()
     path = find_config(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such configuration file; see configs/ for those that come with NightLab")
-    _merge(cfg, str(path), lambda: _merge_file(cfg, path))
+    _check_files(path, (), [])
+    _merge(cfg, str(path), lambda: cfg.merge_from_file(str(path), allow_unsafe=False))
+    if cfg.MODEL.ALLOW_PICKLE and "MODEL.ALLOW_PICKLE" not in opts[::2]:
+        raise InputError(
+            f"{path}: sets MODEL.ALLOW_PICKLE, which lets a checkpoint run code; say on the command line whether you "
+            "trust it: MODEL.ALLOW_PICKLE True, or False"
+        )
     _merge(cfg, "command line", lambda: cfg.merge_from_list(list(opts)), among=opts[::2])
     return cfg
 
 
-def _merge_file(cfg: CfgNode, path: Path) -> None:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+def _check_files(path: Path, above: tuple[str, ...], files: list[Path]) -> None:
+    """Reads a file and those that it is based on, so that detectron2, which does it again, meets nothing unexpected."""
+    files.append(path)
+    own = os.path.realpath(path)
+    if own in above or len(files) > MAX_FILES:
+        reason = "is based on itself" if own in above else f"is based on more than {MAX_FILES} files"
+        raise InputError(f"{files[0]}: {reason}; correct {BASE_KEY}")
+    try:
+        content = load_yaml(path, "configuration")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if content is None:
-        raise ValueError("the file is empty; name a _BASE_ or keys of nightlab/config.py")
+        raise InputError(f"{path}: the file is empty; name a {BASE_KEY} or keys of nightlab/config.py")
     if not isinstance(content, dict):
-        raise ValueError(f"holds a {type(content).__name__} where a group of keys is meant; see nightlab/config.py")
-    cfg.merge_from_file(str(path), allow_unsafe=False)
+        kind = type(content).__name__
+        raise InputError(f"{path}: holds a {kind} where a group of keys is meant; see nightlab/config.py")
+    bases = content.get(BASE_KEY, [])
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or base.startswith(("http://", "https://")):
+            raise InputError(f"{path}: {BASE_KEY} is {str(base)[:100]!r}; name a file on this machine")
+        file = path.parent / os.path.expanduser(base)
+        if not os.path.isfile(file):
+            raise InputError(f"{path}: its {BASE_KEY} {str(file)[:1000]} is no file")
+        _check_files(file, (*above, own), files)
 
 
-def _merge(cfg: CfgNode, where: str, merge: Callable[[], None], among: Sequence[str] = ()) -> None:
+def _merge(cfg: CfgNode, where: str, merge: Callable[[], object], among: Sequence[str] = ()) -> None:
     try:
         merge()
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{where}: not a plain YAML configuration (Python objects are refused): {reason}") from error
     except (KeyError, ValueError, AssertionError, OSError) as error:
         raise InputError(f"{where}: {_explain(cfg, error)}") from error
     except (TypeError, AttributeError) as error:  # yacs goes into a value as if it were a group of keys
         keys = f" among {', '.join(among)}" if among else ""
         raise InputError(f"{where}: a value is given where a group of keys is meant{keys}") from error
+    except (RecursionError, MemoryError) as error:  # yacs takes texts for Python's literals
+        raise InputError(f"{where}: a text in it has too many brackets or signs inside each other") from error
 
 
 def _explain(cfg: CfgNode, error: Exception) -> str:
     """The reason in one line, with the nearest known key for one that does not exist."""
-    reason = " ".join(str(error).strip("'\"").split())
+    reason = str(error).strip("'\"")
     unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", reason)
     if not unknown:
-        return reason
+        return shortened(reason)
     near = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.6)
     return f"unknown key {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "; see nightlab/config.py")
 

@@ -1,11 +1,15 @@
 """The one exception for problems that the user can fix: a file, a card, a configuration."""
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
 P = ParamSpec("P")
+
+# What breaks lines or rules terminals, and what no encoding has: names of files may hold it.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class InputError(ValueError):
@@ -13,6 +17,15 @@ class InputError(ValueError):
 
     Command lines print it without a traceback and exit with status 2.
     """
+
+    def __str__(self) -> str:
+        return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), super().__str__())
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """A text in one line, with its middle left out where it is longer than a message should be."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
 
 
 def enumerate_some(items: Sequence[object], limit: int = 10) -> str:
@@ -23,7 +36,9 @@ def enumerate_some(items: Sequence[object], limit: int = 10) -> str:
 
 def one_line(error: Exception) -> str:
     """The message of an InputError without the traceback that torch puts around errors of other processes."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.{InputError.__qualname__}: ")
+    traceback = str(error.args[0]) if error.args else ""
+    _, found, message = traceback.rpartition(f"{InputError.__module__}.{InputError.__qualname__}: ")
+    return message.strip() if found else str(error)
 
 
 def exits_on_input_error(program: str = "") -> Callable[[Callable[P, int]], Callable[P, int]]:

@@ -1,13 +1,30 @@
-"""Files written aside and renamed, so that nobody meets half of one."""
+"""Files read no further than they should be, and written aside and renamed, so that nobody meets half of one."""
 
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nightlab.errors import InputError
+
+
+def read_limited(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a file of at most `most` bytes.
+
+    Raises:
+        OSError: as `open`.
+        InputError: it is larger, or a pipe or a device, which may never end.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # open() has words for a folder
+        raise InputError(f"{path}: is a pipe or a device; give a file")
+    if found.st_size > most:
+        raise InputError(f"{path}: has {found.st_size} bytes, more than the {most} that are read; give a smaller file")
+    with open(path, "rb") as file:
+        return file.read(found.st_size)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """An exported model of torch.export, run by torch and torchvision, without Detectron2."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import torch
 import torchvision  # noqa: F401  its operators: the graph names them
 
 from nightlab.errors import InputError
-from nightlab.runtime.exported import METADATA_KEY, ExportedModel
+from nightlab.runtime.exported import ExportedModel
+from nightlab.runtime.metadata import METADATA_KEY, read_metadata
 
 
 class TorchModel(ExportedModel):
@@ -44,6 +44,7 @@ def _told(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             (name,) = (name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_KEY}"))
-            return json.loads(archive.read(name))
+            told = archive.read(name).decode()
     except (OSError, ValueError, zipfile.BadZipFile):
         raise InputError(f"{path}: not a model of NightLab's; make one with tools/export.py") from None
+    return read_metadata(path, told)

@@ -86,6 +86,32 @@ def test_code_in_a_base_is_refused_too(tmp_path: Path) -> None:
     assert not touched.exists()
 
 
+def test_pickles_are_allowed_on_the_command_line_alone(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("MODEL: {ALLOW_PICKLE: true}\n")
+    with pytest.raises(InputError, match=r"own\.yaml: sets MODEL\.ALLOW_PICKLE"):
+        load_config(tmp_path / "own.yaml", ["SEED", "1"])
+    for said in (True, False):
+        assert load_config(tmp_path / "own.yaml", ["MODEL.ALLOW_PICKLE", str(said)]).MODEL.ALLOW_PICKLE is said
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("_BASE_: own.yaml", "is based on itself"),
+        ("_BASE_: [a.yaml, a.yaml]", "is based on more than 50 files"),
+        ("_BASE_: https://example.org/a.yaml", "name a file on this machine"),
+        ("_BASE_: /dev/zero", "is no file"),
+    ],
+)
+def test_bases_without_an_end(tmp_path: Path, text: str, reason: str) -> None:
+    for name, base in zip("abcde", "bcdef", strict=True):
+        (tmp_path / f"{name}.yaml").write_text(f"_BASE_: [{base}.yaml, {base}.yaml]\n")
+    (tmp_path / "f.yaml").write_text("SEED: 1\n")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(InputError, match=reason):
+        load_config(tmp_path / "own.yaml")
+
+
 @pytest.mark.parametrize("name", ["absent.yaml", "."])
 def test_missing_files(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="no such configuration file; see configs/"):

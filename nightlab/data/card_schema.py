@@ -5,29 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nightlab.data import cityscapes
 from nightlab.data.card_values import Values, did_you_mean
 from nightlab.data.cards import Card, Color, Split
 from nightlab.errors import InputError
+from nightlab.plain_yaml import load_yaml
 
 REQUIRED = ("name", "images", "splits", "classes")
 LABEL_KEYS = ("label_encoding", "label_map", "ignore_ids", "ignore_colors", "ignore_label")
 KEYS = (*REQUIRED, "root", "labels", "colors", *LABEL_KEYS, "allow_outside", "description")
 MAX_CLASSES = 254
 MAX_RAW_ID = 65535
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, where YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        written = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for n, key in enumerate(written):
-            if key in written[:n]:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key[1]}' is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def load_card(path: str | Path) -> Card:
@@ -38,14 +26,11 @@ def load_card(path: str | Path) -> Card:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = load_yaml(path, "card")
     except FileNotFoundError:
         raise InputError(f"{path}: no such card; docs/cards.md shows how to write one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); a card is a UTF-8 text file") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is not valid YAML: {reason}; correct that place (docs/cards.md)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); a card is a UTF-8 text file") from None
     return parse_card(content, path)
 
 
@@ -72,7 +57,7 @@ def parse_card(content: Any, path: Path) -> Card:
         split_ids=_splits(content["splits"], outside, values),
         classes=classes,
         allow_outside=outside,
-        description=values.text(content.get("description", ""), "description"),
+        description=values.prose(content.get("description", ""), "description"),
         path=path,
         **_label_fields(content, classes, values),
     )
@@ -100,7 +85,7 @@ def _split(name: str, value: Any, outside: bool, values: Values) -> Split:
         )
     kind, content = next(iter(value.items()))
     if values.choice(kind, f"the key in {key}", ("glob", "ids")) == "glob":
-        return Split(glob=values.relative(content, f"{key}.glob", outside))
+        return Split(glob=values.glob(content, f"{key}.glob", outside))
     if not isinstance(content, list) or not content:
         values.fail(f"{key}.ids is {content!r}; list at least one id")
     ids = tuple(values.text(i, f"{key}.ids") for i in content)

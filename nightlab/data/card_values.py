@@ -2,14 +2,17 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from nightlab.data.paths import stays_below
-from nightlab.errors import InputError
+from nightlab.errors import CONTROL, InputError, shortened
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+# Beyond it the middle is left out: the key stays, and the remedy.
+_LONGEST_MESSAGE = 600
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:
@@ -25,12 +28,18 @@ class Values:
         self.path = path
 
     def fail(self, message: str) -> NoReturn:
-        raise InputError(f"{self.path}: {message}")
+        raise InputError(f"{self.path}: {shortened(message, _LONGEST_MESSAGE)}")
 
     def text(self, value: Any, key: str) -> str:
         if not isinstance(value, str):
             self.fail(f"{key} is {value!r}, which YAML does not read as text; put it in quotes")
+        if CONTROL.search(value):
+            self.fail(f"{key} is {value!r}, which holds a line break or a control character; take it out")
         return value
+
+    def prose(self, value: Any, key: str) -> str:
+        """A text that may have several lines in the file."""
+        return self.text(" ".join(value.split()) if isinstance(value, str) else value, key)
 
     def flag(self, value: Any, key: str) -> bool:
         if not isinstance(value, bool):
@@ -50,7 +59,7 @@ class Values:
     def name(self, value: Any, key: str) -> str:
         name = self.text(value, key)
         if not _NAME.fullmatch(name):
-            self.fail(f"{key} has '{name}'; use letters, digits, '_', '-' and '.', beginning with a letter or digit")
+            self.fail(f"{key} has '{name}'; use up to 100 letters, digits, '_', '-' and '.', a letter or digit first")
         return name
 
     def relative(self, value: Any, key: str, outside: bool) -> str:
@@ -60,7 +69,7 @@ class Values:
         if not outside and not stays_below(path):
             self.fail(
                 f"{key} is '{path}', which is absolute or leads upwards; name a path below its folder, "
-                "or set 'allow_outside: true' if that is meant"
+                "or set 'allow_outside: true' if that is meant (docs/cards.md)"
             )
         return path
 
@@ -78,7 +87,13 @@ class Values:
         red, green, blue = (self.integer(channel, key, 0, 255) for channel in value)
         return red, green, blue
 
+    def glob(self, value: Any, key: str, outside: bool) -> str:
+        pattern = self.relative(value, key, outside)
+        if pattern.count("**") > 1:
+            self.fail(f"{key} is '{pattern}'; write ** once, as each of them goes through all folders below")
+        return pattern
+
     def distinct(self, items: tuple[Any, ...], key: str) -> None:
-        for n, item in enumerate(items):
-            if item in items[:n]:
+        for item, number in Counter(items).items():
+            if number > 1:
                 self.fail(f"{key} has {item!r} twice; remove one")

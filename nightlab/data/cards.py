@@ -13,10 +13,20 @@ import numpy as np
 
 from nightlab.data import label_map, reading
 from nightlab.data.card_values import did_you_mean
-from nightlab.data.paths import ROOT_VARIABLE, datasets_root, refuse_escapes
-from nightlab.errors import InputError, enumerate_some
+from nightlab.data.paths import (
+    ROOT_VARIABLE,
+    datasets_root,
+    folders_outside,
+    refuse_escapes,
+    refuse_linked_folders,
+    stays_below,
+)
+from nightlab.errors import CONTROL, InputError, enumerate_some
+from nightlab.files import read_limited
 
 Color = tuple[int, int, int]
+# Of a list of ids: a million of them with their folders.
+MAX_LIST_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,12 @@ class Card:
     """A data set of image and label files; a `Source` of `nightlab.data.catalog`. docs/cards.md describes every key.
 
     Attributes:
-        root: below `$DETECTRON2_DATASETS`; absolute only with `allow_outside`.
+        root: below `$DETECTRON2_DATASETS`; elsewhere only with `allow_outside`.
         images, labels: paths below the root in which `{id}` stands for the id. `labels` is None for images alone.
         split_ids: (name, where its ids come from) for each split.
         raw_to_class: (raw id, class id or `ignore_label`) pairs; empty for colour-coded labels.
         ignore_ids, ignore_colors: raw ids and RGB colours that map to `ignore_label`.
+        allow_outside: may read the folders of `$NIGHTLAB_OUTSIDE` too.
         path: the file that the card was read from, for messages; two cards that differ only here are equal.
     """
 
@@ -73,13 +84,21 @@ class Card:
         """The card in messages: its file if there is one, else its name."""
         return str(self.path) if self.path else f"card '{self.name}'"
 
+    @property
+    def _also(self) -> list[str]:
+        """Folders outside of the root that it may read: the card has to ask, and the user to name them."""
+        return folders_outside() if self.allow_outside else []
+
     def check_folder(self) -> None:
-        """Raises InputError if the root folder is missing."""
-        if not self.folder.is_dir():
+        """Raises InputError if the root folder is missing, or lies where the card may not read."""
+        if not os.path.isdir(self.folder):
             raise InputError(
                 f"{self.folder}: no such folder, the root of data set '{self.name}'; put the data there "
                 f"or set {ROOT_VARIABLE} to the folder above it (datasets/README.md shows the tree)"
             )
+        # A link right below the folder of all data sets is the user's; one further down came with the data.
+        inside = Path(self.root).parts[:1] if stays_below(self.root) else ()
+        refuse_escapes(datasets_root().joinpath(*inside), [os.path.join(self.folder, "")], self._also)
 
     def ids(self, split: str) -> list[str]:
         """The ids of a split, in the order of its list file, or sorted for a `glob`.
@@ -117,8 +136,7 @@ class Card:
         records: list[dict[str, Any]] = [
             {key: os.path.join(root, pattern.replace("{id}", i)) for key, pattern in patterns.items()} for i in ids
         ]
-        if not self.allow_outside:
-            refuse_escapes(self.folder, (record[key] for record in records for key in patterns))
+        refuse_escapes(self.folder, (record[key] for record in records for key in patterns), self._also)
         for i, record in zip(ids, records, strict=True):
             record.update(image_id=i, source=self)
         return records
@@ -146,15 +164,14 @@ class Card:
         id_pattern = _match(self.images, pattern) if pattern else None
         if id_pattern is None or self.labels is None:
             return []
-        found = glob.glob(self.labels.replace("{id}", id_pattern), root_dir=self.folder, recursive=True)
+        found = self._glob(self.labels.replace("{id}", id_pattern))
         known = {self.labels.replace("{id}", i) for i in self.ids(split)}
         return sorted(os.path.join(self.folder, path) for path in found if path not in known)
 
     def _ids_of_file(self, path: Path, split: str) -> list[str]:
-        if not self.allow_outside:
-            refuse_escapes(self.folder, [path])
+        refuse_escapes(self.folder, [path], self._also)
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_limited(path, MAX_LIST_BYTES).decode("utf-8-sig")
         except FileNotFoundError:
             raise InputError(
                 f"{path}: no such file, the list of split '{split}'; write one id a line, or correct {self.where}"
@@ -163,10 +180,10 @@ class Card:
             raise InputError(
                 f"{path}: the list of split '{split}' cannot be read ({error}); save it as UTF-8 text"
             ) from None
-        if "\0" in text:
-            raise InputError(f"{path}: the list of split '{split}' is no plain text; save it as UTF-8 text")
         lines = (line.strip() for line in text.splitlines())
         ids = [line for line in lines if line and not line.startswith("#")]
+        if any(map(CONTROL.search, ids)):
+            raise InputError(f"{path}: the list of split '{split}' is no plain text; save it as UTF-8 text")
         if not ids:
             raise InputError(f"{path}: the list of split '{split}' is empty; write one id a line")
         if twice := [i for i, n in Counter(ids).items() if n > 1]:
@@ -174,7 +191,7 @@ class Card:
         return ids
 
     def _ids_of_glob(self, pattern: str, split: str) -> list[str]:
-        found = [path.replace(os.sep, "/") for path in glob.glob(pattern, root_dir=self.folder, recursive=True)]
+        found = [path.replace(os.sep, "/") for path in self._glob(pattern)]
         if not found:
             raise InputError(
                 f"{self.folder}: no file matches the glob '{pattern}' of split '{split}'; correct it in {self.where}"
@@ -186,6 +203,11 @@ class Card:
                 f"'{self.images}': {enumerate_some(unfit)}; narrow the glob or correct 'images' in {self.where}"
             )
         return [image_id for image_id in ids.values() if image_id is not None]
+
+    def _glob(self, pattern: str) -> list[str]:
+        if not self._also:
+            refuse_linked_folders(self.folder, pattern)
+        return glob.glob(pattern, root_dir=self.folder, recursive=True)
 
 
 def _match(pattern: str, path: str) -> str | None:

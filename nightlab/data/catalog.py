@@ -94,8 +94,8 @@ def register_source(source: Source) -> None:
 
 def register_cards(paths: Iterable[str | Path]) -> None:
     """Registers card files, and all `*.yaml` of folders. Raises InputError as `load_card` and `register_source`."""
-    for path in map(Path, paths):
-        for file in _card_files(path) if path.is_dir() else [path]:
+    for path in map(Path, map(str, paths)):
+        for file in _card_files(path) if os.path.isdir(path) else [path]:
             register_source(load_card(file))
 
 

@@ -77,8 +77,10 @@ class ColorTable:
 
 
 def _pack(rgb: np.ndarray) -> np.ndarray:
-    wide = rgb.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    packed = rgb[..., 0].astype(np.int32) << 16
+    packed |= rgb[..., 1].astype(np.int32) << 8
+    packed |= rgb[..., 2]
+    return packed
 
 
 def _several(listed: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 import io
 import os
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,9 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nightlab.errors import InputError
-
-MAX_PIXELS = 178_956_970
-"""Larger images are refused before they are decoded (Pillow's limit for decompression bombs)."""
+from nightlab.files import read_limited
+from nightlab.picture_limits import MAX_BYTES, MAX_PIXELS, MAX_SCANS, has_too_many_scans
 
 # Decoders that run other programs or interpret code (EPS, for one) stay out.
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000")
@@ -28,7 +26,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     CMYK and palettes are converted, and an alpha channel is dropped.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no image, or larger than `MAX_PIXELS`.
+        InputError: the file is missing, empty, truncated, no image or no file at all (a pipe), larger than `MAX_PIXELS`
+            or `MAX_BYTES`, or stored in a way that costs far more than it shows.
     """
     return decode_image(_read_bytes(path), path)
 
@@ -119,7 +118,7 @@ def check_pair(image: np.ndarray, label: np.ndarray, record: dict[str, Any]) -> 
 
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        data = read_limited(path, MAX_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; restore it or take it out of its split") from None
     except OSError as error:
@@ -153,6 +152,8 @@ def _open(
         raise InputError(
             f"{path}: has {image.width}x{image.height} pixels, more than {max_pixels}; scale it down or tile it"
         )
+    if image.format in ("JPEG", "MPO") and has_too_many_scans(data):
+        raise InputError(f"{path}: is a JPEG of more than {MAX_SCANS} scans; save it anew or {otherwise}")
     return image
 
 
@@ -163,7 +164,7 @@ def _decode(
         image.load()
         return convert(image)
     except Exception as error:  # as in _open; a truncated file arrives here
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"{path}: is truncated or damaged ({reason}); copy it again from its source or {otherwise}"
         ) from None
@@ -172,8 +173,8 @@ def _decode(
 def _to_rgb(image: Image.Image) -> np.ndarray:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):
-        grey = np.asarray(upright).astype(np.int64) >> 8
-        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        grey = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     return np.array(upright.convert("RGB"))
 
 

@@ -2,6 +2,8 @@
 
 import glob
 import math
+import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +16,13 @@ from nightlab.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 USUAL_RATE = 25.0
+# What cameras and screens have, and what encoders can write.
+HIGHEST_RATE = 1000.0
+# Of 8K. A frame of 19 classes takes some hundred bytes a pixel, in the model and in the panels.
+MAX_FRAME_PIXELS = 36_000_000
+LONGEST_ASPECT = 20
+# So many frames in a row that cannot be decoded are the end, whatever length the file's header names.
+MAX_UNREAD = 250
 
 
 class Frame(NamedTuple):
@@ -42,7 +51,9 @@ class Images:
     def __iter__(self) -> Iterator[Frame]:
         for file, name in zip(self.files, distinct_stems(self.files), strict=True):
             try:
-                yield Frame(name, read_image(file))
+                image = read_image(file)
+                _check_size(str(file), *image.shape[:2])
+                yield Frame(name, image)
             except InputError as error:
                 yield Frame(name, None, str(error))
 
@@ -56,12 +67,16 @@ class Video:
         self.is_camera = isinstance(origin, int)
         if isinstance(origin, str) and not Path(origin).is_file():
             raise InputError(f"{origin}: no such video file")
-        self._capture = cv2.VideoCapture(origin)
+        # An absolute path can be nothing but a file; other names could be addresses to FFmpeg.
+        self._capture = cv2.VideoCapture(os.path.abspath(origin) if isinstance(origin, str) else origin)
         if not self._capture.isOpened():
             hint = "connect one, or name --video-input" if self.is_camera else "convert it, as to an .mp4 file"
             raise InputError(f"{origin}: OpenCV cannot open this {'camera' if self.is_camera else 'video'}; {hint}")
+        width, height = (self._capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width and height:
+            _check_size(str(origin), int(height), int(width))
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if math.isfinite(rate) and rate > 0 else USUAL_RATE
+        self.rate = rate if math.isfinite(rate) and 0 < rate <= HIGHEST_RATE else USUAL_RATE
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.total: int | None = int(count) if not self.is_camera and count > 0 else None
 
@@ -78,13 +93,14 @@ class Video:
                     yield Frame(f"{self.name} {number}", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
                     continue
                 unread += 1
-                if self.total is None or number >= self.total:
+                if self.total is None or number >= self.total or unread > MAX_UNREAD:
                     break
         finally:
             self._capture.release()
         # Counts in a file's header may be one too high; more than that, and the end is missing.
         if self.total is not None and unread > 1:
-            yield Frame(self.name, None, f"{self.name}: ends {unread} frames short of the {self.total} it names")
+            missing = self.total - number + unread
+            yield Frame(self.name, None, f"{self.name}: ends {missing} frames short of the {self.total} it names")
 
     def _unreadable(self, number: int) -> Frame:
         return Frame(f"{self.name} {number}", None, f"{self.name}: frame {number} cannot be decoded")
@@ -94,13 +110,13 @@ def find_images(inputs: Iterable[str]) -> list[Path]:
     """The image files that are named, lie in a named folder, or match a pattern; each once, in that order.
 
     Raises:
-        InputError: one of the inputs leads to no file.
+        InputError: one of the inputs leads to no file, or to a folder that cannot be listed.
     """
     files: dict[Path, None] = {}
     for given in inputs:
         path = Path(given)
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            found = _in_folder(path)
         elif path.exists():
             found = [path]
         else:
@@ -112,11 +128,29 @@ def find_images(inputs: Iterable[str]) -> list[Path]:
     return list(files)
 
 
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from None
+
+
+def _check_size(name: str, height: int, width: int) -> None:
+    if height * width > MAX_FRAME_PIXELS or max(height, width) > LONGEST_ASPECT * min(height, width):
+        raise InputError(
+            f"{name}: has {width}x{height} pixels; a frame may have {MAX_FRAME_PIXELS}, and be {LONGEST_ASPECT} times "
+            "as long as it is wide; scale it down or cut it"
+        )
+
+
 def distinct_stems(files: Iterable[Path]) -> list[str]:
     """File names without their endings; a number tells apart those that are equal then."""
-    seen: dict[str, int] = {}
-    names = []
+    names: dict[str, None] = {}
+    again: Counter[str] = Counter()
     for file in files:
-        seen[file.stem] = seen.get(file.stem, 0) + 1
-        names.append(file.stem if seen[file.stem] == 1 else f"{file.stem}_{seen[file.stem]}")
-    return names
+        name = file.stem
+        while name in names:
+            again[file.stem] += 1
+            name = f"{file.stem}_{again[file.stem] + 1}"
+        names[name] = None
+    return list(names)

@@ -5,7 +5,7 @@ import math
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,16 @@ class NightLabCheckpointer(DetectionCheckpointer):
                 )
             return super()._load_file(filename)
         state = read_state_dict(filename)
-        return state if "model" in state else {"model": state}
+        state = state if "model" in state else {"model": state}
+        for flag in ("matching_heuristics", "__author__"):  # detectron2 would guess names by them
+            state.pop(flag, None)
+        tensors = state["model"]
+        if not isinstance(tensors, Mapping) or not all(isinstance(key, str) for key in tensors):
+            raise InputError(f"{filename}: its 'model' holds no tensors by their names; is it a checkpoint?")
+        for key, value in tensors.items():
+            if not isinstance(value, torch.Tensor):
+                raise InputError(f"{filename}: {key} is a {type(value).__name__} and no tensor; is it a checkpoint?")
+        return state
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         if self._accept_image_level and not any(key.startswith("region_level.") for key in checkpoint["model"]):

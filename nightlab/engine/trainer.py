@@ -199,6 +199,8 @@ class ProgressPrinter(CommonMetricPrinter):
     """detectron2's, which divides by zero where the writers close before the time of any step is known: when a run is
     stopped in its first iterations, right after they wrote."""
 
+    _last_write: tuple[int, float] | None
+
     def _get_eta(self, storage: EventStorage) -> str | None:
         if self._last_write is not None and self._last_write[0] == storage.iter:
             self._last_write = None

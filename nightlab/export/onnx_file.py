@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nightlab.runtime.exported import METADATA_KEY
+from nightlab.runtime.metadata import METADATA_KEY
 
 # The first with bilinear grid sampling under that name; older than the newest that onnxruntime reads.
 OPSET = 20

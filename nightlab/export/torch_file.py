@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nightlab.runtime.exported import METADATA_KEY
+from nightlab.runtime.metadata import METADATA_KEY
 
 
 def write_torch(graph: nn.Module, example: Tensor, path: Path, metadata: dict[str, Any]) -> None:

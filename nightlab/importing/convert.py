@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nightlab.errors import InputError
-from nightlab.importing.files import Checkpoint
+from nightlab.importing.files import Checkpoint, tells_misfits
 from nightlab.importing.rules import Source
 
 QKV = ("query", "key", "value")
@@ -30,11 +30,12 @@ class Converted:
     classifier: tuple[str, ...]
 
 
+@tells_misfits
 def convert(checkpoint: Checkpoint, source: Source) -> Converted:
     """All tensors renamed and reordered; shapes are still theirs.
 
     Raises:
-        InputError: a tensor has no known place, or parts of one are missing.
+        InputError: a tensor has no known place, or parts of one are missing or do not fit together.
     """
     tensors: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}

@@ -1,17 +1,18 @@
 """Reading checkpoints of other projects, with the class names that come along, and writing ours; no code is run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from nightlab.errors import InputError
-from nightlab.files import written_aside
+from nightlab.files import read_limited, written_aside
 from nightlab.modeling.weights import read_state_dict
 
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
@@ -21,6 +22,10 @@ REMEDY = (
     'torch.save(torch.load(FILE, weights_only=False)["state_dict"], NEW_FILE)',
     'torch.save({k: torch.tensor(v) for k, v in pickle.load(open(FILE, "rb"))["model"].items()}, NEW_FILE)',
 )
+MAX_CONFIG_BYTES = 10_000_000
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,22 @@ class Checkpoint:
     file: Path
     tensors: dict[str, Tensor]
     classes: tuple[str, ...]
+
+
+def tells_misfits(work: Callable[Concatenate[Checkpoint, P], R]) -> Callable[Concatenate[Checkpoint, P], R]:
+    """For what works on a checkpoint's tensors: whatever goes wrong because they fit nowhere becomes an InputError."""
+
+    @wraps(work)
+    def told(checkpoint: Checkpoint, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return work(checkpoint, *args, **kwargs)
+        except InputError:
+            raise
+        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError(f"{checkpoint.file}: its tensors do not fit together ({reason}); is it whole?") from error
+
+    return told
 
 
 def read_source(path: Path) -> Checkpoint:
@@ -53,7 +74,8 @@ def read_source(path: Path) -> Checkpoint:
     for wrapper in WRAPPERS:
         if isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
-    tensors = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+    named = ((key, value) for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor))
+    tensors = {key.removeprefix("module."): value for key, value in named}
     if not tensors:
         raise InputError(f"{path}: holds no tensors")
     return Checkpoint(path, tensors, _classes(content, path))
@@ -65,14 +87,14 @@ def _classes(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     if isinstance(meta, Mapping):
         data = meta.get("dataset_meta")
         names = data.get("classes") if isinstance(data, Mapping) else meta.get("CLASSES")
-        return tuple(map(str, names or ()))
+        return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
     config = path.with_name("config.json")
     if path.name not in IN_FOLDERS or not config.is_file():
         return ()
     try:
-        labels = json.loads(config.read_text(encoding="utf-8")).get("id2label", {})
+        labels = json.loads(read_limited(config, MAX_CONFIG_BYTES).decode("utf-8")).get("id2label", {})
         names = tuple(str(labels[str(i)]) for i in range(len(labels)))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise InputError(f"{config}: its id2label cannot be read ({error}); remove the file to go on") from error
     # Placeholders that transformers writes where nobody gave names.
     return () if any(name.startswith("LABEL_") for name in names) else names

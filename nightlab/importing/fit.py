@@ -9,12 +9,13 @@ from torch import Tensor
 from nightlab.errors import InputError
 from nightlab.importing.classes import matches, names_of
 from nightlab.importing.convert import Placement, convert
-from nightlab.importing.files import Checkpoint
+from nightlab.importing.files import Checkpoint, tells_misfits
 from nightlab.importing.rules import Source
 from nightlab.importing.sources import TABLE
 from nightlab.modeling import NightLab
 
 
+@tells_misfits
 def import_segmentor(
     checkpoint: Checkpoint, source: Source, model: NightLab, classes: Sequence[str]
 ) -> tuple[dict[str, Tensor], list[Placement]]:
@@ -45,6 +46,7 @@ def import_segmentor(
     return {**state, **{f"image_level.{key}": value for key, value in fitted.items()}}, placements
 
 
+@tells_misfits
 def import_backbone(checkpoint: Checkpoint, source: Source, backbone: Any) -> tuple[dict[str, Tensor], list[Placement]]:
     """The state of timm's model in `backbone` (a `TimmBackbone`) from ImageNet weights, for MODEL.TIMM.WEIGHTS.
 

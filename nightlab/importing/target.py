@@ -14,7 +14,7 @@ from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES
 from nightlab.errors import InputError
 from nightlab.importing.deeplab import DECODER, describe_deeplab
-from nightlab.importing.files import Checkpoint
+from nightlab.importing.files import Checkpoint, tells_misfits
 from nightlab.importing.rules import Source
 from nightlab.importing.sources import TABLE
 
@@ -28,13 +28,17 @@ KNOWN: dict[tuple[int, tuple[int, ...], int], str] = {
     (192, (2, 2, 18, 2), 12): "swin_large_patch4_window12_384",
 }
 BODY = "backbone.body."
+# No Swin is larger: its widest has 192 channels and 24 blocks, with 48 heads in the last stage.
+LARGEST_WIDTH, MOST_BLOCKS, MOST_HEADS, LARGEST_WINDOW, LARGEST_HEAD = 512, 64, 128, 64, 4096
 
 
+@tells_misfits
 def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], source: Source) -> dict[str, Any]:
     """The part of a configuration, as nested dicts, that says what model the converted `tensors` are of.
 
     Raises:
-        InputError: the backbone is no Swin, nor a ResNet under DeepLabV3+, so that its size cannot be read off.
+        InputError: the backbone is no Swin, nor a ResNet under DeepLabV3+, so that its size cannot be read off, or it
+            is larger than any.
     """
     if f"{DECODER}res4.project_conv.project.weight" in tensors:
         return {"MODEL": describe_deeplab(tensors), "VERSION": 2}
@@ -52,6 +56,11 @@ def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], source: Sour
         heads.append(table.shape[1])
         windows.add((round(len(table) ** 0.5) + 1) // 2)
     window = max(windows)
+    if width > LARGEST_WIDTH or max(depths) > MOST_BLOCKS or max(heads) > MOST_HEADS or window > LARGEST_WINDOW:
+        raise InputError(
+            f"{checkpoint.file}: a Swin of width {width} with {depths} blocks, {heads} heads and windows of {window} "
+            "is larger than any; name the model it is of by --config-file"
+        )
     known = KNOWN.get((width, tuple(depths), window))
     arguments: dict[str, Any] = {"strict_img_size": False, "always_partition": True}
     if known is None:
@@ -65,8 +74,10 @@ def describe(checkpoint: Checkpoint, tensors: Mapping[str, Tensor], source: Sour
         }
     }
     if source.segmentor:
-        model["SEM_SEG_HEAD"] = {"CONVS_DIM": len(tensors["decode_head.fusion.0.weight"])}
-        auxiliary = tensors.get("aux_head.conv.0.weight")
+        head, auxiliary = tensors["decode_head.fusion.0.weight"], tensors.get("aux_head.conv.0.weight")
+        if len(head) > LARGEST_HEAD or (auxiliary is not None and len(auxiliary) > LARGEST_HEAD):
+            raise InputError(f"{checkpoint.file}: its heads are larger than any; name its model by --config-file")
+        model["SEM_SEG_HEAD"] = {"CONVS_DIM": len(head)}
         model["AUX_HEAD"] = {"CONVS_DIM": len(auxiliary)} if auxiliary is not None else {"LOSS_WEIGHT": 0.0}
     return {"MODEL": model, "VERSION": 2}
 

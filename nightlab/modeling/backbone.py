@@ -15,6 +15,9 @@ from nightlab.errors import InputError
 from nightlab.modeling.checkpointing import checkpointable
 from nightlab.modeling.swin import pad_first
 
+# Arguments by which timm would fetch or read weights of its own accord, or write a cache.
+_LOADING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+
 
 @BACKBONE_REGISTRY.register()
 class TimmBackbone(Backbone):
@@ -60,6 +63,14 @@ class TimmBackbone(Backbone):
             raise InputError(f'MODEL.TIMM.OUT_NORM: {out_norm!r} is not known; there are "LN" and ""')
         if windows not in ("official", "timm"):
             raise InputError(f'MODEL.TIMM.WINDOWS: {windows!r} is not known; there are "official" and "timm"')
+        if ":" in name:  # as hf-hub:..., local-dir:...
+            raise InputError(
+                f"MODEL.TIMM.NAME: {name!r} is no name of a model but a place; weights go to MODEL.TIMM.WEIGHTS"
+            )
+        if loading := [key for key in args or {} if key in _LOADING]:
+            raise InputError(
+                f"MODEL.TIMM.ARGS: {', '.join(loading)} may not be given; weights go to MODEL.TIMM.WEIGHTS"
+            )
         kwargs: dict[str, Any] = {**(args or {}), "features_only": True}
         if drop_path_rate:
             kwargs["drop_path_rate"] = drop_path_rate

@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nightlab.errors import InputError
 from nightlab.modeling.backbone import TimmBackbone
+from nightlab.modeling.pickled import check_saved
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     """A .safetensors, .pth, .pt or .bin file as a dict, without running code from it.
 
     Raises:
-        InputError: it is missing, damaged, pickled (.pkl), or would need arbitrary objects to be built.
+        InputError: it is missing, damaged, pickled (.pkl), or would need arbitrary objects to be built; it unpacks to
+            much more than it is, or a tensor claims to be larger than its data.
     """
     path = Path(path)
     if not path.is_file():
@@ -77,14 +79,42 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
         )
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
+            loaded: Any = load_file(path)
+            _check_tensors(path, loaded)
+            return loaded
+        check_saved(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # torch, zipfile, pickle and safetensors each raise their own
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{path}: is damaged or holds more than tensors, so it is not loaded ({reason})") from error
     if not isinstance(loaded, Mapping):
         raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict")
+    _check_tensors(path, loaded)
     return dict(loaded)
+
+
+def _check_tensors(path: Path, loaded: Mapping[Any, Any]) -> None:
+    for key, value in _tensors_in(loaded):
+        if value.is_quantized or value.layout != torch.strided or value.is_meta:
+            raise InputError(f"{path}: {key} is a tensor without plain data ({value.layout}, {value.device})")
+        # One number may stand for many, and where there is none, a side may have any length.
+        claimed = value.numel() * value.element_size() or max(value.shape)
+        if claimed > value.untyped_storage().nbytes():
+            raise InputError(f"{path}: {key} has the shape {tuple(value.shape)} and not as much data; save it whole")
+
+
+def _tensors_in(state: Mapping[Any, Any]) -> Iterator[tuple[Any, Tensor]]:
+    """The tensors of a mapping and of all mappings in it, however deep, each mapping once."""
+    waiting, seen = [state], {id(state)}
+    while waiting:
+        for key, value in waiting.pop().items():
+            if isinstance(value, Tensor):
+                yield key, value
+            elif isinstance(value, Mapping) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
@@ -92,7 +122,7 @@ def _read(path: str | Path) -> dict[str, Tensor]:
     for wrapper in ("model", "state_dict"):
         if isinstance(state.get(wrapper), Mapping):
             state = dict(state[wrapper])
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    return {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def _timm_weights(body: Any) -> dict[str, Tensor]:

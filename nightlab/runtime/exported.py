@@ -11,8 +11,6 @@ from nightlab.errors import InputError
 from nightlab.runtime.frames import as_frame
 from nightlab.runtime.segmentation import Region, Segmentation
 
-# Where a file carries what is not in its graph, as JSON.
-METADATA_KEY = "nightlab"
 # Aspects that differ less count as equal: sizes are whole numbers.
 ASPECT_TOLERANCE = 0.02
 

@@ -1,13 +1,13 @@
 """An exported model under onnxruntime."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nightlab.errors import InputError
-from nightlab.runtime.exported import METADATA_KEY, ExportedModel
+from nightlab.runtime.exported import ExportedModel
+from nightlab.runtime.metadata import METADATA_KEY, check_interface, read_metadata
 
 # The GPU where this onnxruntime has one.
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -18,6 +18,8 @@ class OnnxModel(ExportedModel):
 
     def __init__(self, path: str | Path, *, threads: int = 0):
         """`threads`: of onnxruntime, 0 for one a core. Raises InputError where the file is none of NightLab's."""
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such model; give an .onnx file")
         try:
             import onnxruntime
         except ModuleNotFoundError:
@@ -28,14 +30,13 @@ class OnnxModel(ExportedModel):
         try:
             providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         except Exception as error:  # onnxruntime's errors share no base class
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split())[:300]
             raise InputError(f"{path}: onnxruntime cannot load it ({reason}); export it again") from None
-        told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if told is None:
-            raise InputError(f"{path}: not a model of NightLab's; make one with tools/export.py")
         where = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        super().__init__(json.loads(told), f"onnxruntime {onnxruntime.__version__}, {where}")
+        super().__init__(read_metadata(path, told), f"onnxruntime {onnxruntime.__version__}, {where}")
+        check_interface(path, self.size, self._session)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, frame: np.ndarray) -> dict[str, np.ndarray]:

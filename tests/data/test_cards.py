@@ -1,5 +1,6 @@
 """Cards: the schema accepts what docs/cards.md says, refuses the rest in one line, and a card reads its data set."""
 
+import os
 import pickle
 import re
 from pathlib import Path
@@ -137,13 +138,13 @@ def test_schema_refuses(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: [", "not valid YAML"),
+        ("name: [", "not a plain YAML card"),
         ("- a\n- b", "a card is a mapping"),
         ("", "a card is a mapping"),
         ("name: a\nname: b", "'name' is given twice"),
-        ("name: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("name: !!python/object/apply:os.system ['true']", "not a plain YAML card"),
         ("label_map: {1: road, 1: car}", "'1' is given twice"),
-        ("? [a]\n: b", "not valid YAML"),
+        ("? [a]\n: b", "not a plain YAML card"),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -273,7 +274,7 @@ def test_images_without_labels(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("escape", ["../../secret", "link", "out/secret"])
-def test_nothing_outside_the_root_is_read(tree: Path, escape: str) -> None:
+def test_nothing_outside_the_root_is_read(tree: Path, escape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = tree.parent / "elsewhere"
     outside.mkdir()
     for name in ("secret.png", "../secret.png"):
@@ -283,8 +284,14 @@ def test_nothing_outside_the_root_is_read(tree: Path, escape: str) -> None:
     splits = {"train": {"ids": ["a", escape]}}
     with pytest.raises(InputError, match=r"outside the data set's root .*allow_outside: true"):
         card(splits=splits, labels=None).records("train")
-    records = card(splits=splits, labels=None, allow_outside=True).records("train")
-    assert card().read_image(records[1]).shape == (2, 3, 3)
+    # The card may ask for it; what it gets is what the user names.
+    asking = card(splits=splits, labels=None, allow_outside=True)
+    with pytest.raises(InputError, match=r"outside the data set's root .*name the folder in NIGHTLAB_OUTSIDE"):
+        asking.records("train")
+    monkeypatch.setenv("NIGHTLAB_OUTSIDE", f"/nowhere{os.pathsep}{tree.parent}")
+    with pytest.raises(InputError, match="outside the data set's root"):
+        card(splits=splits, labels=None).records("train")
+    assert card().read_image(asking.records("train")[1]).shape == (2, 3, 3)
 
 
 def test_links_within_the_root_and_to_the_root_are_fine(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +306,38 @@ def test_links_within_the_root_and_to_the_root_are_fine(tree: Path, monkeypatch:
 def test_absolute_roots_need_leave(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DETECTRON2_DATASETS")
     made = card(root=str(tree), allow_outside=True)
+    with pytest.raises(InputError, match="NIGHTLAB_OUTSIDE"):
+        made.records("train")
+    monkeypatch.setenv("NIGHTLAB_OUTSIDE", str(tree.parent))
     assert len(made.records("train")) == 2
+
+
+def test_a_root_within_the_data_is_no_way_out(tree: Path) -> None:
+    (tree / "all").symlink_to(tree.parent.parent)
+    with pytest.raises(InputError, match="outside the data set's root"):
+        card(root="tiny/all", images="{id}", splits={"train": {"ids": ["a"]}}).records("train")
+    with pytest.raises(InputError, match="outside the data set's root"):
+        card(images="{id}", labels=None, splits={"train": {"ids": [".."]}}).records("train")
+
+
+@pytest.mark.parametrize("target", ["/", "."])
+def test_globs_follow_no_links_to_folders(tree: Path, target: str) -> None:
+    """They could go through the whole disk, or round and round."""
+    (tree / "images" / "sub").mkdir()
+    (tree / "images" / "sub" / "on").symlink_to(target)
+    splits = {"train": {"glob": "images/**/*.png"}}
+    with pytest.raises(InputError, match=r"images/sub/on: a link to a folder, which \*\* in the glob"):
+        card(splits=splits).records("train")
+    with pytest.raises(InputError, match="outside the data set's root"):
+        (tree / "out").symlink_to("/")
+        card(splits={"train": {"glob": "out/**/*.png"}}).records("train")
+    (tree / "images" / "sub" / "on").unlink()
+    assert len(card(splits=splits).records("train")) == 2
+
+
+def test_a_glob_goes_through_all_folders_once() -> None:
+    with pytest.raises(InputError, match=r"write \*\* once"):
+        card(splits={"train": {"glob": "**/**/*.png"}})
 
 
 def test_orphan_labels(tree: Path) -> None:

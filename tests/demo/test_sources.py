@@ -48,6 +48,25 @@ def test_an_unreadable_image_is_told(photos):
 
 def test_equal_names_are_told_apart(photos):
     assert distinct_stems([photos / "a.jpg", photos / "deep" / "a.png", photos / "b.png"]) == ["a", "a_2", "b"]
+    assert distinct_stems([photos / name for name in ("a_2.png", "a.png", "a.jpg", "a.webp")]) == [
+        "a_2",
+        "a",
+        "a_3",
+        "a_4",
+    ]
+
+
+def test_a_frame_that_is_hardly_wide_is_told(photos):
+    cv2.imwrite(str(photos / "line.png"), np.zeros((300, 3, 3), np.uint8))
+    (frame,) = Images([photos / "line.png"])
+    assert frame.image is None and "line.png: has 3x300 pixels" in frame.reason
+
+
+def test_a_header_that_promises_too_much_is_not_waited_for(tmp_path):
+    video = Video(str(write_video(tmp_path / "drive.mp4")))
+    video.total = 2**31
+    frames = list(video)
+    assert len(frames) == 6 and f"ends {2**31 - 5} frames short" in frames[-1].reason
 
 
 def test_a_video_has_its_rate_and_rgb(tmp_path):

@@ -122,3 +122,11 @@ def test_windows_differ_where_maps_are_padded(size: tuple[int, int], same: bool)
 def test_unknown_windows_are_refused() -> None:
     with pytest.raises(InputError, match=r"MODEL\.TIMM\.WINDOWS: .mmseg. is not known"):
         TimmBackbone(**NANO_SWIN, windows="mmseg")
+
+
+@pytest.mark.parametrize("key", ["checkpoint_path", "pretrained", "cache_dir"])
+def test_timm_loads_nothing_by_itself(key: str) -> None:
+    with pytest.raises(InputError, match=rf"MODEL\.TIMM\.ARGS: {key} may not be given"):
+        TimmBackbone(name="resnet18", args={key: "somewhere"})
+    with pytest.raises(InputError, match=r"MODEL\.TIMM\.NAME: .hf-hub:a/b. is no name of a model"):
+        TimmBackbone(name="hf-hub:a/b")

@@ -11,7 +11,7 @@ import pytest
 import nightlab
 from nightlab.errors import InputError
 from nightlab.runtime import OnnxModel, Region, Segmentation
-from nightlab.runtime.exported import METADATA_KEY
+from nightlab.runtime.metadata import METADATA_KEY
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402

@@ -63,6 +63,20 @@ def test_every_panel_of_every_image(demo, config, photos, tmp_path, capsys):
     assert f"{out}: 2 frames written, 0 left out" in capsys.readouterr().out
 
 
+def test_the_same_pictures_twice(demo, config, photos, tmp_path):
+    """From two runs with one seed: nothing in them depends on anything else."""
+    before, after = config
+    panels = ["--panels", "light", "image", "regions", "merged", "uncertainty"]
+    for name in ("one", "two"):
+        assert (
+            demo.main([*before, "--input", str(photos), *panels, "--output", str(tmp_path / name), *after, "SEED", "3"])
+            == 0
+        )
+    files = sorted((tmp_path / "one").iterdir())
+    assert len(files) == 2
+    assert all(file.read_bytes() == (tmp_path / "two" / file.name).read_bytes() for file in files)
+
+
 def test_a_bad_image_is_left_out(demo, config, photos, tmp_path, capsys):
     before, after = config
     (photos / "bad.jpg").write_text("no image")

@@ -1,0 +1,65 @@
+"""How large pictures may be, and how large a file says its picture is: known before anything is decoded."""
+
+import struct
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused before they are decoded (Pillow's limit for decompression bombs)."""
+MAX_BYTES = 1 << 30
+"""Larger files are not read: 16-bit RGB of `MAX_PIXELS` as it stands in memory."""
+MAX_SCANS = 100
+"""Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and may be a few bytes."""
+
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+# Markers of a JPEG that are followed by its size, and those without a length.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE = frozenset((0x01, *range(0xD0, 0xDA)))
+
+
+def has_too_many_scans(data: bytes) -> bool:
+    return data.count(_SCAN) > MAX_SCANS
+
+
+def is_cut_jpeg(data: bytes) -> bool:
+    """Whether a JPEG has no end, as a truncated one, which decoders may fill up with grey."""
+    return data.startswith(b"\xff\xd8") and data.rfind(_END) < data.rfind(_SCAN)
+
+
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of a JPEG, PNG or WebP; None for all else, and where the file ends before it says so."""
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return struct.unpack_from(">II", data, 16)
+        if data.startswith(b"\xff\xd8"):
+            return _jpeg_size(data)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return _webp_size(data)
+    except struct.error:
+        pass
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    at = 2
+    while True:
+        before, marker = struct.unpack_from("BB", data, at)
+        if before != 0xFF or marker == 0xFF:  # stray bytes and filling
+            at += 1
+        elif marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        else:
+            at += 2 if marker in _BARE else 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8X":  # two numbers of 24 bits, each one less than the size
+        both = int.from_bytes(struct.unpack_from("6s", data, 24)[0], "little")
+        return (both & 0xFFFFFF) + 1, (both >> 24) + 1
+    if kind == b"VP8L":  # two of 14 bits
+        (both,) = struct.unpack_from("<I", data, 21)
+        return (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None

@@ -1,0 +1,21 @@
+"""InputErrors are one line, whatever their files are called and whichever process they come from."""
+
+import pickle
+import traceback
+
+from nightlab.errors import InputError, one_line
+
+
+def test_names_that_break_lines_or_terminals():
+    error = InputError("a\nb\x1b[31m\udcff.png: bad")
+    assert str(error) == one_line(error) == r"a\nb\x1b[31m\udcff.png: bad"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_the_message_out_of_a_traceback():
+    try:
+        raise InputError("a\nb.png: bad: nightlab")
+    except InputError:
+        told = f"Caught InputError in DataLoader worker process 0.\nOriginal {traceback.format_exc()}"
+    assert one_line(InputError(told)) == r"a\nb.png: bad: nightlab"
+    assert one_line(RuntimeError(f"\n-- Process 1 terminated:\n{told}")) == r"a\nb.png: bad: nightlab"
