@@ -74,7 +74,7 @@ class NightLabTrainer(DefaultTrainer):
             train_records, unpaired = adaptation_sets(cfg, train_records)
         self._train_records = train_records
         logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
-        model = synchronise_batch_norm(build_model(cfg), cfg)
+        model: Any = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
         if model.learns_light:
             regions = mapper if isinstance(mapper, RegionMapper) else None
