@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.errors import InputError
-from nightlab.modeling import calibration, labelling
+from nightlab.modeling import calibration, labelling, training
 from nightlab.modeling import merge as merging
 from nightlab.modeling.adversary import Adversary
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass, posterior
 from nightlab.modeling.labelling import LabelRule
-from nightlab.modeling.losses import mean_over_processes
 from nightlab.modeling.region_level import RegionLevel
 from nightlab.modeling.regions import RegionRule, choose, crop_and_zoom
 from nightlab.modeling.scored import Scored
@@ -229,54 +228,11 @@ class NightLab(nn.Module):
             place of each map of log-probabilities its arg-max `labels`, uint8 `[height, width]`, and `confidence`, the
             probability of that class, float32; `labels_image_level` and `confidence_image_level`.
         """
-        if not self.training:
-            return self.predict(batched_inputs)
-        if self.stage in ("rdn", "hdm"):
-            assert self.detector is not None
-            return labelling.losses(self, self.detector, batched_inputs)
-        images = torch.stack([self._to_device(x["image"]) for x in batched_inputs])
-        valid = valid_pixels(batched_inputs, images)
-        if self.stage == "light":
-            return self._light_losses(self.image_level, batched_inputs, images, self.image_level.adapt(images, valid))
-        target = torch.stack([x["sem_seg"].to(self.device, non_blocking=True) for x in batched_inputs])
-        divisor = batched_inputs[0].get("divisor")
-        if self.adversary is not None:
-            night = torch.stack([self._to_device(x["night"]) for x in batched_inputs])
-            return self.adversary.losses(self.image_level, images, night, target, valid, divisor)
-        level = self.learning_level
-        output = level(images, valid)
-        losses = level.losses(output, target, divisor)
-        if self.learns_light:
-            losses |= self._light_losses(level.own_segmentor, batched_inputs, images, output.adapted)
-        return losses
-
-    @property
-    def learning_level(self) -> Segmentor | RegionLevel:
-        """What the stages with a segmentation loss train."""
-        level: Segmentor | RegionLevel | None = self.region_level if self.stage == "region" else self.image_level
-        assert level is not None
-        return level
+        return training.losses(self, batched_inputs) if self.training else self.predict(batched_inputs)
 
     def divided_together(self, batches: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
-        """The batches of one step, told what to divide their cross entropy by, so that the mean of their losses is the
-        loss of all their images together. The other losses are means over images, which batches of one size leave so.
-        """
-        if self.stage in ("light", "rdn", "hdm"):
-            return batches
-        targets = [x["sem_seg"].to(self.device, non_blocking=True) for batch in batches for x in batch]
-        valid = torch.stack([self.learning_level.count_valid(target) for target in targets]).sum()
-        divisor = mean_over_processes(valid / len(batches))
-        return [[{**x, "divisor": divisor} for x in batch] for batch in batches]
-
-    def _light_losses(
-        self, level: Segmentor, batched_inputs: list[dict[str, Any]], images: Tensor, adapted: Tensor
-    ) -> dict[str, Tensor]:
-        """What trains the light adaptation: the batch (or its `night` crops) against its `day` crops."""
-        day = torch.stack([self._to_device(x["day"]) for x in batched_inputs])
-        if "night" in batched_inputs[0]:
-            images = torch.stack([self._to_device(x["night"]) for x in batched_inputs])
-            adapted = level.adapt(images)
-        return level.adaptation_losses(images, adapted, day)
+        """See `training.divided_together`."""
+        return training.divided_together(self, batches)
 
     def predict(
         self, batched_inputs: list[dict[str, Any]], image_level: list[Tensor] | None = None, flips: bool = False
@@ -308,7 +264,7 @@ class NightLab(nn.Module):
     ) -> list[Scored]:
         """What `predict` returns, to be read in strips; arguments as there."""
         sizes = [output_size(x) for x in batched_inputs]
-        passes = [self.image_pass(self._to_device(x["image"])) for x in batched_inputs]
+        passes = [self.image_pass(self.on_device(x["image"])) for x in batched_inputs]
         found = None
         if self.region_level is not None:
             found = [self.choose(self.candidates(p, x)) for p, x in zip(passes, batched_inputs, strict=True)]
@@ -492,20 +448,9 @@ class NightLab(nn.Module):
             return image
         return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=ratio < 1)
 
-    def _to_device(self, image: Tensor) -> Tensor:
+    def on_device(self, image: Tensor) -> Tensor:
+        """An image of an input dict, float in [0, 255]."""
         return image.to(self.device, non_blocking=True).float()
-
-
-def valid_pixels(batched_inputs: list[dict[str, Any]], images: Tensor) -> Tensor | None:
-    """What of training crops `[B, 3, H, W]` is no padding, bool `[B, 1, H, W]`; None where nothing is padded."""
-    height, width = images.shape[-2:]
-    sizes = [x.get("valid_size", (height, width)) for x in batched_inputs]
-    if all(size == (height, width) for size in sizes):
-        return None
-    valid = torch.zeros(len(sizes), 1, height, width, dtype=torch.bool)
-    for mask, (h, w) in zip(valid, sizes, strict=True):
-        mask[:, :h, :w] = True
-    return valid.to(images.device, non_blocking=True)
 
 
 def output_size(record: dict[str, Any]) -> tuple[int, int]:
