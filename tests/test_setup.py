@@ -47,7 +47,7 @@ def test_every_requirement_is_pinned_and_within_the_range_of_setup_py() -> None:
 
 
 def test_nothing_is_imported_that_the_requirements_do_not_install() -> None:
-    known = {"detectron2", "nightlab"} | sys.stdlib_module_names
+    known = {"detectron2", "nightlab", "tests"} | sys.stdlib_module_names
     known |= {module for name in set(ranges()) - OPTIONAL for module in provided(name)}
     for folder in ("nightlab", "tools", "projects", "datasets", "tests"):
         for file in (REPOSITORY / folder).rglob("*.py"):

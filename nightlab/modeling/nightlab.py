@@ -389,10 +389,13 @@ class NightLab(nn.Module):
         """The region level's logits over whole crops: at the head's own size, or the crop's where that was padded."""
         assert self.region_level is not None
         segmentor = self.region_level.segmentor
-        count, (height, width) = len(crops), crops.shape[-2:]
+        height, width = crops.shape[-2:]
         if self.compiled:  # for a few numbers of crops, and not for every one
-            crops = F.pad(crops, (0,) * 7 + (-count % self.max_regions,))
-        logits = self._tempered(self.region_level(crops).logits[:count].float(), self.region_temperature)
+            filled = F.pad(crops, (0,) * 7 + (-len(crops) % self.max_regions,))
+            logits = self.region_level(filled).logits[: len(crops)]
+        else:  # their number may be a symbol, in an export
+            logits = self.region_level(crops).logits
+        logits = self._tempered(logits.float(), self.region_temperature)
         if height % segmentor.step or width % segmentor.step:
             logits = segmentor.at_image_size(logits, (height, width))
         return logits
