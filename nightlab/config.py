@@ -276,7 +276,7 @@ def _add_schedule(cfg: CfgNode) -> None:
     # "full_model" clips the norm of all gradients together (beside detectron2's per-parameter "value" and "norm").
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     cfg.TEST.EVAL_PERIOD = 4000
-    # The stages beside the image level. Zeros take SOLVER's values; without EVAL_PERIOD a stage is validated at its end.
+    # The stages beside the image level. Zeros take SOLVER's values; with EVAL_PERIOD 0 a stage is validated at its end.
     cfg.STAGES = CfgNode()
     # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
     cfg.STAGES.IMAGE_LEVEL = ""
