@@ -55,13 +55,14 @@ class RandomScaledCrop(T.Augmentation):
         scale = self.scale.get_transform(image)
         label = scale.apply_segmentation(sem_seg)
         scaled = np.broadcast_to(np.zeros(3, np.uint8), (*label.shape, 3))  # the crop looks at its shape only
-        return ScaledCrop(scale, self.crop.get_transform(scaled, label))
+        return ScaledCrop(scale, self.crop.get_transform(scaled, label), sem_seg, label)
 
 
 class ScaledCrop(Transform):
     """A resize to (new_h, new_w) followed by a crop; frames are uint8 `[H, W, 3]`."""
 
-    def __init__(self, scale: Transform, crop: Transform):
+    def __init__(self, scale: Transform, crop: Transform, sem_seg: np.ndarray, scaled: np.ndarray):
+        """`scaled` is what the resize made of the label map `sem_seg`, so that it is not made twice."""
         super().__init__()
         self._set_attributes(locals())
 
@@ -71,7 +72,8 @@ class ScaledCrop(Transform):
         return resized_window(img, self.scale, self.crop.x0, self.crop.y0, self.crop.w, self.crop.h)
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        return self.crop.apply_segmentation(self.scale.apply_segmentation(segmentation))
+        known = segmentation is self.sem_seg
+        return self.crop.apply_segmentation(self.scaled if known else self.scale.apply_segmentation(segmentation))
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
         return self.crop.apply_coords(self.scale.apply_coords(coords))
