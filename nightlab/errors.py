@@ -23,9 +23,10 @@ class InputError(ValueError):
 
 
 def shortened(text: str, most: int = 300) -> str:
-    """A text in one line, with its middle left out where it is longer than a message should be."""
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
+    """A text in one line of at most `most` characters; its middle is left out where it is longer."""
+    line, gap = " ".join(text.split()), " ... "
+    end = (most - len(gap)) // 2
+    return line if len(line) <= most else f"{line[:end]}{gap}{line[-end:]}"
 
 
 def enumerate_some(items: Sequence[object], limit: int = 10) -> str:

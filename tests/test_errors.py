@@ -3,7 +3,7 @@
 import pickle
 import traceback
 
-from nightlab.errors import InputError, one_line
+from nightlab.errors import InputError, one_line, shortened
 
 
 def test_names_that_break_lines_or_terminals():
@@ -19,3 +19,10 @@ def test_the_message_out_of_a_traceback():
         told = f"Caught InputError in DataLoader worker process 0.\nOriginal {traceback.format_exc()}"
     assert one_line(InputError(told)) == r"a\nb.png: bad: nightlab"
     assert one_line(RuntimeError(f"\n-- Process 1 terminated:\n{told}")) == r"a\nb.png: bad: nightlab"
+
+
+def test_a_long_text_keeps_its_ends_and_the_bound():
+    assert shortened("two\n lines") == "two lines"
+    for most in (50, 51):
+        line = shortened("begin " + 1000 * "x" + " end", most)
+        assert len(line) <= most and line.startswith("begin x") and " ... " in line and line.endswith("x end")

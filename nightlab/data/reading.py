@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, shortened
 from nightlab.files import read_limited
 from nightlab.picture_limits import MAX_BYTES, MAX_PIXELS, MAX_SCANS, has_too_many_scans
 
@@ -164,7 +164,7 @@ def _decode(
         image.load()
         return convert(image)
     except Exception as error:  # as in _open; a truncated file arrives here
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = shortened(str(error), 200) or type(error).__name__
         raise InputError(
             f"{path}: is truncated or damaged ({reason}); copy it again from its source or {otherwise}"
         ) from None

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, shortened
 from nightlab.files import read_limited, written_aside
 from nightlab.modeling.weights import read_state_dict
 
@@ -47,7 +47,7 @@ def tells_misfits(work: Callable[Concatenate[Checkpoint, P], R]) -> Callable[Con
         except InputError:
             raise
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = shortened(str(error), 200) or type(error).__name__
             raise InputError(f"{checkpoint.file}: its tensors do not fit together ({reason}); is it whole?") from error
 
     return told

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, shortened
 from nightlab.runtime.exported import ExportedModel
 from nightlab.runtime.metadata import METADATA_KEY, check_interface, read_metadata
 
@@ -32,7 +32,7 @@ class OnnxModel(ExportedModel):
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
             told = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         except Exception as error:  # onnxruntime's errors share no base class
-            reason = " ".join(str(error).split())[:300]
+            reason = shortened(str(error))
             raise InputError(f"{path}: onnxruntime cannot load it ({reason}); export it again") from None
         where = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         super().__init__(read_metadata(path, told), f"onnxruntime {onnxruntime.__version__}, {where}")
