@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from nightlab.checkpoint_model import CheckpointModel
     from nightlab.runtime.exported import ExportedModel
 
+# The endings of tools/export.py's files.
+EXPORTED = (".onnx", ".pt2")
+
 
 def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) -> "ExportedModel | CheckpointModel":
     """A model that is called with an image file or an array `[H, W, 3]` (uint8, RGB) and returns a `Segmentation`.
@@ -26,15 +29,31 @@ def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) ->
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such model; give an .onnx or .pt2 file or a checkpoint")
-    if path.suffix == ".onnx":
-        return OnnxModel(path)
-    if path.suffix == ".pt2":
-        from nightlab.torch_model import TorchModel
-
-        return TorchModel(path)
+    if path.suffix in EXPORTED:
+        return load_exported(path)
     from nightlab.checkpoint_model import CheckpointModel
 
     config = Path(config) if config else path.with_name("config.yaml")
     if not config.is_file():
         raise InputError(f"{config}: no such configuration; name the one that {path} was trained with as `config`")
     return CheckpointModel(path, config, opts)
+
+
+def load_exported(path: Path, *, threads: int = 0, device: str = "") -> "ExportedModel":
+    """The model of a file of tools/export.py.
+
+    Args:
+        path: its ending says what it is.
+        threads: of onnxruntime; 0 is one for each core. An ONNX file runs on the GPU where onnxruntime has one.
+        device: of a .pt2 file, by default the GPU where there is one.
+
+    Raises:
+        InputError: it is none of tools/export.py.
+    """
+    if path.suffix == ".onnx":
+        return OnnxModel(path, threads=threads)
+    if path.suffix == ".pt2":
+        from nightlab.torch_model import TorchModel
+
+        return TorchModel(path, device)
+    raise InputError(f"{path}: no file of tools/export.py; name one that ends in {' or '.join(EXPORTED)}")

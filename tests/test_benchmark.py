@@ -373,7 +373,7 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
     arguments = ["--config-file", str(tmp_path / "config.yaml"), *count, "--json", str(tmp_path / "cost.json")]
     predictor = Predictor(nano_cfg)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported, "TorchModel", lambda path: Same(predictor))
+        patch.setattr(exported, "load_exported", lambda path, threads: Same(predictor))
         options = ["--exported", str(tmp_path / "model.pt2"), "MODEL.WEIGHTS", nano_cfg.MODEL.WEIGHTS]
         assert load_tool("benchmark").main([*arguments, *options]) == 0
     found = json.loads((tmp_path / "cost.json").read_text())["exported"]

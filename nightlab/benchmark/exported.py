@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 
+from nightlab.api import load_exported
 from nightlab.benchmark.side_by_side import alternate, compared
 from nightlab.data.nightstreet import render
-from nightlab.errors import InputError
 from nightlab.predictor import Predictor
-from nightlab.runtime import ExportedModel, OnnxModel
-from nightlab.torch_model import TorchModel
 
 
 def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup: int = 1) -> dict[str, Any]:
@@ -26,20 +24,14 @@ def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup:
     Raises:
         InputError: the file is none of tools/export.py, or no weights are named.
     """
-    model = load_exported(file)
+    model = load_exported(file, threads=torch.get_num_threads())
     predictor = Predictor(cfg)
+    if model.metadata["level"] == "image":
+        predictor.model.region_level = None  # what is left is the image level alone
     frame = render(0, model.size, "night").image
-    image = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
-    alone = model.metadata["level"] == "image"
 
-    @torch.no_grad()
     def eager() -> np.ndarray:
-        ours = predictor.model
-        if alone:
-            scores = ours.image_pass(image.to(ours.device).float()).log_probabilities
-        else:
-            scores = ours([{"image": image}])[0]["sem_seg"]
-        return scores.argmax(dim=0).byte().cpu().numpy()
+        return predictor(frame).labels
 
     def exported() -> np.ndarray:
         return model.run(frame)["labels"]
@@ -56,19 +48,6 @@ def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup:
             "equal_labels": equal,
         }
     }
-
-
-def load_exported(file: Path) -> ExportedModel:
-    """The file as `nightlab.load` gives it, an ONNX file with the threads of torch.
-
-    Raises:
-        InputError: it is none of tools/export.py.
-    """
-    if file.suffix == ".pt2":
-        return TorchModel(file)
-    if file.suffix == ".onnx":
-        return OnnxModel(file, threads=torch.get_num_threads())
-    raise InputError(f"{file}: no file of tools/export.py; name an .onnx or .pt2 file")
 
 
 def exported_table(report: Mapping[str, Any]) -> str:

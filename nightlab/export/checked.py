@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from nightlab.api import load_exported
 from nightlab.errors import InputError
 from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
 from nightlab.export.layers import replace_deformable
@@ -17,23 +18,21 @@ from nightlab.export.onnx_file import write_onnx
 from nightlab.export.torch_file import write_torch
 from nightlab.files import written_aside
 from nightlab.predictor import Predictor
-from nightlab.runtime import ExportedModel, OnnxModel
-from nightlab.torch_model import TorchModel
+from nightlab.runtime import ExportedModel
 
 Size = tuple[int, int]
 
 
 class Format(NamedTuple):
-    """How files of one ending are written and read again, and the packages that this takes beside the core's."""
+    """How files of one ending are written, and the packages that this and reading them takes beside the core's."""
 
     write: Callable[[torch.nn.Module, torch.Tensor, Path, dict[str, Any]], None]
-    read: Callable[[Path], ExportedModel]
     packages: tuple[str, ...] = ()
 
 
 FORMATS = {
-    ".onnx": Format(write_onnx, OnnxModel, ("onnx", "onnxscript", "onnxruntime")),
-    ".pt2": Format(write_torch, lambda path: TorchModel(path, "cpu")),
+    ".onnx": Format(write_onnx, ("onnx", "onnxscript", "onnxruntime")),
+    ".pt2": Format(write_torch),
 }
 
 
@@ -82,7 +81,7 @@ def export(
     graph, example = _prepared(predictor, level, dynamic, frames[0])
     with written_aside(path) as aside:
         format_.write(graph, example, aside, describe(predictor, graph, size))
-        agreement = compare(predictor, format_.read(aside), frames)
+        agreement = compare(predictor, load_exported(aside, device="cpu"), frames)
         if agreement.mean < least:
             raise InputError(
                 f"{path}: not written, since only {100 * agreement.mean:.3f} % of its labels are the model's; try "
