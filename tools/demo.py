@@ -18,7 +18,7 @@ from nightlab.config import load_config
 from nightlab.demo.panels import PANELS, check_panels, default_panels
 from nightlab.demo.show import show
 from nightlab.demo.sinks import Folder, Sink, Window, check_window, video_file
-from nightlab.demo.sources import Images, Video, find_images
+from nightlab.demo.sources import Images, Video, distinct_stems, find_images
 from nightlab.errors import InputError, exits_on_input_error
 from nightlab.predictor import Predictor
 
@@ -48,20 +48,24 @@ def _target(source: Images | Video, output: Path | None) -> Path | None:
     """The folder or the video to write, None for a window; checked before the model is built.
 
     Raises:
-        InputError: there is no window, or a picture would take the place of an image that is read.
+        InputError: there is no window, or a picture or video would take the place of one that is read.
     """
     if output is None:
         check_window()
         return None
     if isinstance(source, Video):
-        return output if output.suffix == ".mp4" else output / f"{source.name}.mp4"
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; images are written to a folder")
+        where = output if output.suffix == ".mp4" else output / f"{source.name}.mp4"
+        targets = [where]
+    else:
+        if output.exists() and not output.is_dir():
+            raise InputError(f"{output}: is a file; images are written to a folder")
+        where = output
+        targets = [output / f"{name}.png" for name in distinct_stems(source.files)]
     read = {file.resolve() for file in source.files}
-    for file in source.files:
-        if (output / f"{file.stem}.png").resolve() in read:
-            raise InputError(f"{output}: {file.stem}.png there is an input; name another --output")
-    return output
+    for target in targets:
+        if target.resolve() in read:
+            raise InputError(f"{target}: is an input; name another --output")
+    return where
 
 
 def _sink(source: Images | Video, where: Path | None) -> AbstractContextManager[Sink]:

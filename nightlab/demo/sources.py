@@ -65,6 +65,7 @@ class Video:
         """Raises InputError where there is no such video or camera."""
         self.name = f"camera{origin}" if isinstance(origin, int) else Path(origin).stem
         self.is_camera = isinstance(origin, int)
+        self.files = [] if isinstance(origin, int) else [Path(origin)]
         if isinstance(origin, str) and not Path(origin).is_file():
             raise InputError(f"{origin}: no such video file")
         # An absolute path can be nothing but a file; other names could be addresses to FFmpeg.

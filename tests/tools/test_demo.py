@@ -52,6 +52,14 @@ def photos(tmp_path):
     return folder
 
 
+def _write_video(path):
+    """Three frames of 64x48, 12.5 a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 12.5, (64, 48))
+    for i in range(3):
+        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
+    writer.release()
+
+
 def test_every_panel_of_every_image(demo, config, photos, tmp_path, capsys):
     before, after = config
     out = tmp_path / "shown"
@@ -89,20 +97,40 @@ def test_a_bad_image_is_left_out(demo, config, photos, tmp_path, capsys):
 def test_a_video_keeps_its_rate(demo, config, tmp_path):
     before, after = config
     video = tmp_path / "drive.mp4"
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 12.5, (64, 48))
-    for i in range(3):
-        writer.write(np.full((48, 64, 3), 30 * i, np.uint8))
-    writer.release()
+    _write_video(video)
     assert demo.main([*before, "--video-input", str(video), "--output", str(tmp_path / "shown"), *after]) == 0
     capture = cv2.VideoCapture(str(tmp_path / "shown" / "drive.mp4"))
     assert capture.get(cv2.CAP_PROP_FPS) == 12.5 and capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+@pytest.mark.parametrize("output", [".", "drive.mp4", "link/drive.mp4"])
+def test_a_video_is_not_overwritten(demo, config, tmp_path, monkeypatch, capsys, output):
+    before, after = config
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    _write_video(tmp_path / "drive.mp4")
+    content = (tmp_path / "drive.mp4").read_bytes()
+    assert demo.main([*before, "--video-input", "drive.mp4", "--output", output, *after]) == 2
+    assert "drive.mp4: is an input; name another --output" in capsys.readouterr().err
+    assert (tmp_path / "drive.mp4").read_bytes() == content
+
+
+def test_an_image_is_not_overwritten_by_one_of_its_name(demo, config, tmp_path, capsys):
+    """Two images called a are shown as a.png and a_2.png, and the latter is an input here."""
+    before, after = config
+    files = [tmp_path / name for name in ("one/a.jpg", "two/a.jpg", "a_2.png")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(file), np.zeros((48, 64, 3), np.uint8))
+    assert demo.main([*before, "--input", *map(str, files), "--output", str(tmp_path), *after]) == 2
+    assert "a_2.png: is an input" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--panels", "depth", "--output", "shown"], "panel 'depth': choose from input"),
-        (["--output", "photos"], "b.png there is an input"),
+        (["--output", "photos"], "b.png: is an input"),
         (["--output", "photos/a.jpg"], "is a file"),
     ],
 )
