@@ -40,9 +40,15 @@ class Folder:
         return self.folder / f"{name}.png"
 
     def show(self, name: str, picture: np.ndarray) -> bool:
-        with written_aside(self.path(name)) as aside:
-            if not cv2.imwrite(str(aside), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-                raise InputError(f"{self.path(name)}: cannot be written")
+        # cv2.imwrite would say nothing of a full disk.
+        png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+        try:
+            with written_aside(self.path(name)) as aside:
+                aside.write_bytes(png.tobytes())
+        except OSError as error:
+            raise InputError(
+                f"{self.path(name)}: cannot be written ({error.strerror}); name another --output"
+            ) from None
         self.written += 1
         return True
 
@@ -85,7 +91,11 @@ class VideoFile:
 
 @contextmanager
 def video_file(path: Path, rate: float, *, live: bool = False) -> Iterator[VideoFile]:
-    """A video that gets its name when it is complete. Raises InputError where it would hold no picture."""
+    """A video that gets its name when it is complete.
+
+    Raises:
+        InputError: it would hold no picture, or cannot be written to its end, as when the disk is full.
+    """
     make_folder(path.parent)
     with written_aside(path) as aside:
         sink = VideoFile(aside, rate, live)
@@ -95,6 +105,22 @@ def video_file(path: Path, rate: float, *, live: bool = False) -> Iterator[Video
             sink.close()
         if not sink.written:
             raise InputError(f"{path}: not written, since no frame could be read")
+        there = _count_frames(aside)  # OpenCV raises no error of the disk
+        if there != sink.written:
+            raise InputError(
+                f"{path}: cannot be written: {there} of {sink.written} frames arrived; make room, or name another "
+                "--output"
+            )
+
+
+def _count_frames(video: Path) -> int:
+    """Frames that can be decoded, whatever the header says."""
+    capture = cv2.VideoCapture(str(video.resolve()))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
 
 
 class Window(AbstractContextManager["Window"]):
