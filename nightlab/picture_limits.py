@@ -1,5 +1,6 @@
 """How large pictures may be, and how large a file says its picture is: known before anything is decoded."""
 
+import re
 import struct
 
 MAX_PIXELS = 178_956_970
@@ -9,19 +10,37 @@ MAX_BYTES = 1 << 30
 MAX_SCANS = 100
 """Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and may be a few bytes."""
 
-_SCAN, _END = b"\xff\xda", b"\xff\xd9"
-# Markers of a JPEG that are followed by its size, and those without a length.
+_START, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+# In a JPEG, bytes 255 are followed by 0 where they are data, by more of them as filling, and there are restarts among
+# the data; all else is a marker.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+# Markers that are followed by the picture's size, and those without a length.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset((0x01, *range(0xD0, 0xDA)))
 
 
 def has_too_many_scans(data: bytes) -> bool:
-    return data.count(_SCAN) > MAX_SCANS
+    """Whether a JPEG has more than `MAX_SCANS`; nothing else has scans."""
+    return data.startswith(_START) and data.count(_SCAN) > MAX_SCANS and _scans_and_end(data)[0] > MAX_SCANS
 
 
 def is_cut_jpeg(data: bytes) -> bool:
-    """Whether a JPEG has no end, as a truncated one, which decoders may fill up with grey."""
-    return data.startswith(b"\xff\xd8") and data.rfind(_END) < data.rfind(_SCAN)
+    """Whether a JPEG has no end, as a truncated one, which decoders may fill up with grey. What follows the end, as
+    the film of a phone's photo, does not count."""
+    return data.startswith(_START) and not _scans_and_end(data)[1]
+
+
+def _scans_and_end(data: bytes) -> tuple[int, bool]:
+    """The scans of a JPEG, and whether it has an end. What its other segments hold, as a thumbnail, is passed over."""
+    scans, at = 0, len(_START)
+    while found := _MARKER.search(data, at):
+        at = found.end()
+        if found[0] == _END:
+            return scans, True
+        scans += found[0] == _SCAN
+        if found[0][1] not in _BARE:
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+    return scans, False
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
@@ -29,7 +48,7 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return struct.unpack_from(">II", data, 16)
-        if data.startswith(b"\xff\xd8"):
+        if data.startswith(_START):
             return _jpeg_size(data)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)
