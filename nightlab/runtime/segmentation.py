@@ -55,13 +55,15 @@ class Segmentation:
     def save(self, path: str | Path, opacity: float = 0.6) -> None:
         """Write `draw()` as an image file. Raises InputError where it cannot be written."""
         path = Path(path)
-        with written_aside(path) as aside:
-            try:
-                written = cv2.imwrite(str(aside), cv2.cvtColor(self.draw(opacity), cv2.COLOR_RGB2BGR))
-            except cv2.error:
-                written = False
-            if not written:
-                raise InputError(f"{path}: cannot be written; name a .png or .jpg file in a folder that exists")
+        try:
+            data = cv2.imencode(path.suffix, cv2.cvtColor(self.draw(opacity), cv2.COLOR_RGB2BGR))[1]
+            with written_aside(path) as aside:  # cv2.imwrite would say nothing of a full disk
+                aside.write_bytes(data.tobytes())
+        except (cv2.error, OSError) as error:
+            reason = getattr(error, "strerror", None) or "OpenCV knows no such format"
+            raise InputError(
+                f"{path}: cannot be written ({reason}); name a .png or .jpg file in a folder that has room"
+            ) from None
 
     def _legend(self, width: int) -> np.ndarray:
         occurring = [k for k in np.unique(self.labels) if k < len(self.classes)]

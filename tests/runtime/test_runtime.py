@@ -122,3 +122,6 @@ def test_the_picture(street, tmp_path):
     assert (picture[60:] == COLORS[1]).all(-1).any()  # in the legend
     with pytest.raises(InputError, match="cannot be written"):
         seen.save(tmp_path / "none" / "seen.png")
+    with pytest.raises(InputError, match="OpenCV knows no such format"):
+        seen.save(tmp_path / "seen.docx")
+    assert not list(tmp_path.iterdir())
