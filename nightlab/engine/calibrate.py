@@ -12,8 +12,8 @@ from detectron2.utils import comm
 from nightlab.data.held_out import share_held_out, share_of_process, split_records
 from nightlab.data.mapper import TestMapper
 from nightlab.engine.calibration_sample import Sample, sample_levels
-from nightlab.engine.checkpoint import NightLabCheckpointer
-from nightlab.errors import InputError
+from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
+from nightlab.errors import InputError, shortened
 from nightlab.evaluation.calibration import as_json, expected_error, sampled_counts
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.hardness_check import check_hardness
@@ -53,7 +53,7 @@ def fit_run(cfg: CfgNode, model: NightLab, checkpoints: Mapping[str, Path]) -> d
     documents: dict[str, Any] = {}
     fitted = None
     for kind, path in checkpoints.items():
-        if not path.is_file():
+        if not is_usable(path):
             continue
         iteration = read_state_dict(path).get("iteration")
         if documents and iteration == fitted is not None:  # the same weights as the one before
@@ -191,5 +191,6 @@ def write_calibrated(model: NightLab, weights: Path, output: Path) -> None:
     try:
         with written_aside(output) as aside:
             torch.save(state, aside)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror}); name another file") from None
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter, as for a full disk
+        reason = getattr(error, "strerror", None) or shortened(str(error), 200)
+        raise InputError(f"{output}: cannot be written ({reason}); make room, or name another file") from None

@@ -9,7 +9,7 @@ from torch import nn
 
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
-from nightlab.engine.calibrate import fit, fit_file, fit_run, held_out_records, with_and_without
+from nightlab.engine.calibrate import fit, fit_file, fit_run, held_out_records, with_and_without, write_calibrated
 from nightlab.engine.calibration_sample import PIXELS, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
@@ -141,5 +141,25 @@ def test_equal_checkpoints_of_a_run_are_fitted_once(cfg, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "calibration.json").read_text()) == documents
     held = [torch.load(path, weights_only=True)["model"]["image_temperature"] for path in paths.values()]
     assert held[0] == held[1] != 1
+    paths["best"].write_bytes(paths["best"].read_bytes()[:-100])
+    assert set(fit_run(cfg, model, paths)) == {"last"}, "a damaged one gives way"
     cfg.TEST.CALIBRATION_IMAGES = 0
     assert fit_run(cfg, model, paths) == {}
+
+
+def test_a_full_disk_leaves_the_checkpoint_as_it_was(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    resource = pytest.importorskip("resource")
+    model, path = nn.Linear(40, 40), tmp_path / "model.pth"
+    torch.save({"model": model.state_dict(), "iteration": 3}, path)
+    content = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"model\.pth: cannot be written \(.*make room"):
+            write_calibrated(model, path, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(InputError, match=r"Parent directory .* make room, or name another file"):
+        write_calibrated(model, path, tmp_path / "none" / "model.pth")
