@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nightlab.errors import InputError
-from nightlab.web.uploads import Limits
+from nightlab.web.uploads import SEEN_PIXELS, Limits
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 THREADS = 8
 CONNECTIONS = 64
 SILENT_SECONDS = 60
+# Bytes of an answer, generously: a run of one pixel is 8 bytes in each of two maps, and the photo takes a few more.
+MOST_ANSWERED = 40 * SEEN_PIXELS
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -50,8 +52,9 @@ def create_server(app: "Flask", host: str, port: int, limits: Limits) -> Any:
             channel_timeout=SILENT_SECONDS,
             # Flask refuses first, in words; this is for bodies that do not say how long they are.
             max_request_body_size=limits.bytes + 1_000_000,
-            # Bodies stay in memory: there is no temporary file.
+            # Uploads and answers stay in memory: there is no temporary file.
             inbuf_overflow=limits.bytes + 2_000_000,
+            outbuf_overflow=MOST_ANSWERED,
             ident=None,
         )
     except (OSError, ValueError) as error:  # ValueError: a host name that leads nowhere

@@ -1,6 +1,7 @@
 """The server's answers, without a browser: a picture's way, whose it is, and what is refused."""
 
 import builtins
+import io
 import json
 import tempfile
 import threading
@@ -85,8 +86,9 @@ def test_one_job_at_a_time(client, room, visit, photo):
     assert client.get("/job", headers=second).json["before"] == 1
 
 
-def test_many_at_once_each_see_their_own(room):
-    """Over the network, from threads: photos of one width each."""
+@pytest.fixture
+def ask(room):
+    """Asks the server over the network: the answer's bytes."""
     pytest.importorskip("waitress", reason="the page's server needs waitress (requirements/web.txt)")
     server = create_server(create_app(room, LOOPBACK), "127.0.0.1", 0, room.limits)
     threading.Thread(target=server.run, daemon=True).start()
@@ -96,21 +98,46 @@ def test_many_at_once_each_see_their_own(room):
         url = f"http://127.0.0.1:{server.effective_port}{path}"
         request = urllib.request.Request(url, body, {"X-Visitor": key}, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+            return answer.read()
+
+    yield ask
+    server.close()
+
+
+def seen_by(ask, key, photo):
+    """The whole answer to a photo, as bytes."""
+    ask("POST", "/see", photo, key)
+    while json.loads(answer := ask("GET", "/job", key=key))["state"] in ("waiting", "working"):
+        time.sleep(0.01)
+    return answer
+
+
+def test_many_at_once_each_see_their_own(ask):
+    """From threads: photos of one width each."""
 
     def visit(width):
-        key = ask("POST", "/visit", b"")["key"]
-        seen = []
-        for size in (width, width + 100):
-            ask("POST", "/see", as_png(np.zeros((48, size, 3), np.uint8)), key)
-            while (job := ask("GET", "/job", key=key))["state"] in ("waiting", "working"):
-                time.sleep(0.01)
-            seen.append(job["answer"]["width"])
-        return seen
+        key = json.loads(ask("POST", "/visit", b""))["key"]
+        photos = [as_png(np.zeros((48, size, 3), np.uint8)) for size in (width, width + 100)]
+        return [json.loads(seen_by(ask, key, photo))["answer"]["width"] for photo in photos]
 
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(visit, range(60, 72))) == [[width, width + 100] for width in range(60, 72)]
-    server.close()
+
+
+def test_large_answers_touch_no_disk_either(ask, monkeypatch):
+    """Beyond waitress's limit of one MiB for what it keeps in memory."""
+    key = json.loads(ask("POST", "/visit", b""))["key"]
+    opened = []
+
+    def temporary(*_, **__):
+        opened.append(1)
+        return io.BytesIO()
+
+    for name in ("TemporaryFile", "SpooledTemporaryFile", "NamedTemporaryFile"):
+        monkeypatch.setattr(tempfile, name, temporary)
+    answer = seen_by(ask, key, as_png(np.random.default_rng(0).integers(0, 200, (500, 600, 3), dtype=np.uint8)))
+    assert len(answer) > 1.1 * 2**20 and json.loads(answer)["state"] == "done"
+    assert not opened
 
 
 def test_uploads_that_are_refused(client, room, visit):
