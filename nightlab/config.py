@@ -294,6 +294,9 @@ def _add_schedule(cfg: CfgNode) -> None:
     # Pictures of this many test images are written after training: spread over the ranking by mIoU or, with both
     # levels, those that merging helped most and those that it hurt most.
     cfg.TEST.PICTURES = 12
+    # Evaluation writes each predicted label map as a PNG of class ids: evaluation/<data set>/predictions/<best, last or
+    # eval>/<image id>.png. Otherwise no prediction is kept.
+    cfg.TEST.PREDICTIONS = False
     # After training, the detector's score is checked against true gain on this many images of each kind.
     cfg.TEST.HARDNESS_IMAGES = 24
     # After training, the calibration is fitted on this many held-out images, and kept in the checkpoints (0: on none).

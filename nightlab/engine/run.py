@@ -201,7 +201,8 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     hard = inner.hard_class_mask.tolist()
     records = catalog.load(name)
     classes = records[0]["source"].classes
-    evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra)
+    keep = cfg.TEST.PREDICTIONS
+    evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra, predictions=keep)
     inner.source = cfg.MODEL.NIGHTLAB.REGIONS if inner.region_level is not None else "none"
     prepare(inner, cfg)
     with inner.returning(scores=False):

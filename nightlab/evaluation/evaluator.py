@@ -13,8 +13,11 @@ from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from tabulate import tabulate
 
+from nightlab.errors import InputError
 from nightlab.evaluation.calibration import BINS, as_json, bin_counts, expected_error
+from nightlab.evaluation.image_counts import ImageCounts, in_order
 from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
+from nightlab.evaluation.pictures import write_image
 from nightlab.modeling.scored import decision
 
 LEVELS = ("sem_seg", "sem_seg_image_level")
@@ -24,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 class NightLabEvaluator(SemSegEvaluator):
     """Accumulates per level one confusion matrix and counts per bin of confidence, and per image 3 x K counts for
-    intervals; never a prediction. Levels are log-probabilities, whose largest is the confidence, or labels with theirs.
+    intervals; never a prediction, which goes to the disk or nowhere. Levels are log-probabilities, whose largest is the
+    confidence, or labels with theirs.
 
     The ground truth is the input's own `sem_seg`, which `TestMapper` reads, so that data loaders share the work and
     every source of scenes can be evaluated. Levels that the model does not return are left out of the result.
@@ -38,6 +42,7 @@ class NightLabEvaluator(SemSegEvaluator):
         *,
         output: str | Path | None = None,
         extra: dict[str, Any] | None = None,
+        predictions: bool = False,
         distributed: bool = True,
     ):
         """
@@ -46,6 +51,7 @@ class NightLabEvaluator(SemSegEvaluator):
             hard: for each class whether it counts as hard.
             output: a JSON file to write, with `<stem>_per_image.npz` beside it (image ids and counts `[N, 3, K]`).
             extra: more entries of that file, as the checkpoint's name and iteration.
+            predictions: also write each image's class ids as `predictions/<stem>/<image id>.png` beside that file.
             distributed: gather over processes; every process then calls `evaluate`.
         """
         self._dataset_name = name
@@ -54,6 +60,9 @@ class NightLabEvaluator(SemSegEvaluator):
         self._hard = np.asarray(hard, bool)
         self._output = Path(output) if output else None
         self._extra = extra or {}
+        self._predictions = (
+            self._output.parent / "predictions" / self._output.stem if self._output and predictions else None
+        )
         self._distributed = distributed
         self.reset()
 
@@ -61,7 +70,7 @@ class NightLabEvaluator(SemSegEvaluator):
         shape = (self._num_classes, self._num_classes)
         self._confusion = {level: np.zeros(shape, np.int64) for level in LEVELS}
         self._bins = {level: np.zeros((3, BINS)) for level in LEVELS}
-        self._per_image: dict[str, dict[str, np.ndarray]] = {level: {} for level in LEVELS}
+        self._per_image = {level: ImageCounts(self._num_classes) for level in LEVELS}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for given, output in zip(inputs, outputs, strict=True):
@@ -71,19 +80,23 @@ class NightLabEvaluator(SemSegEvaluator):
                 if found is None:
                     continue
                 prediction, confidence = found
-                confusion = confusion_matrix(prediction.cpu().numpy(), label, self._num_classes)
+                labels = prediction.cpu().numpy()
+                if self._predictions and level == "sem_seg":
+                    write_labels(self._predictions, given["image_id"], labels)
+                confusion = confusion_matrix(labels, label, self._num_classes)
                 self._confusion[level] += confusion
                 truth = given["sem_seg"].to(prediction.device, non_blocking=True)
                 counted = (truth >= 0) & (truth < self._num_classes)
                 # Log-probabilities that were merged exceed 0 by a rounding.
                 bins = bin_counts(confidence.clamp(max=1), prediction == truth, counted)
                 self._bins[level] += bins.cpu().numpy()
-                self._per_image[level][given["image_id"]] = class_counts(confusion)
+                self._per_image[level].add(given["image_id"], class_counts(confusion))
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
         """Figures in percent per level, as `summarize` gives them, and the expected calibration error as `ECE`; None
         on all but the first process."""
-        parts = [(self._confusion, self._per_image, self._bins)]
+        counts = {level: (kept.ids, kept.rows) for level, kept in self._per_image.items()}
+        parts = [(self._confusion, counts, self._bins)]
         if self._distributed:
             comm.synchronize()
             parts = comm.gather(parts[0])
@@ -92,11 +105,11 @@ class NightLabEvaluator(SemSegEvaluator):
         results: OrderedDict[str, dict[str, float]] = OrderedDict()
         confusions, per_image, bins = {}, {}, {}
         for level in LEVELS:
-            images = {key: counts for _, part, _ in parts for key, counts in part[level].items()}
-            if images:
+            images = [part[level] for _, part, _ in parts]
+            if any(ids for ids, _ in images):
                 confusions[level] = np.sum([confusion[level] for confusion, _, _ in parts], axis=0)
                 bins[level] = np.sum([part[level] for _, _, part in parts], axis=0)
-                per_image[level] = images
+                per_image[level] = in_order(images)
                 results[level] = summarize(confusions[level], self._class_names, self._hard)
                 results[level]["ECE"] = 100 * expected_error(bins[level])
         if self._output:
@@ -113,9 +126,8 @@ class NightLabEvaluator(SemSegEvaluator):
     ) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, Any] = {}
-        for level, images in per_image.items():
-            arrays["image_ids"] = np.array(sorted(images))
-            arrays[level] = np.stack([images[key] for key in sorted(images)])
+        for level, (ids, counts) in per_image.items():
+            arrays |= {"image_ids": ids, level: counts}
         counts_file = output.with_name(f"{output.stem}_per_image.npz")
         np.savez_compressed(counts_file, **arrays)
         document = {
@@ -129,6 +141,8 @@ class NightLabEvaluator(SemSegEvaluator):
             "calibration": {level: as_json(counts) for level, counts in bins.items()},
             "per_image": counts_file.name,
         }
+        if self._predictions:
+            document["predictions"] = str(self._predictions.relative_to(output.parent))
         output.write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -145,6 +159,19 @@ def results_table(results: dict[str, dict[str, float]], classes: Sequence[str], 
         level.replace("sem_seg_image_level", "image level").replace("sem_seg", "IoU") for level in levels
     ]
     return tabulate(rows, headers=headers, tablefmt="simple", stralign="right", disable_numparse=True)
+
+
+def write_labels(folder: Path, image_id: str, labels: np.ndarray) -> None:
+    """Write class ids `[H, W]` as `<image id>.png`; an id may name folders.
+
+    Raises:
+        InputError: the id leads out of `folder`.
+    """
+    path = folder / f"{image_id}.png"
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{image_id}: an image of this id has no place in {folder}; set TEST.PREDICTIONS False")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, labels.astype(np.uint8))
 
 
 def _percent(value: float) -> str:

@@ -2,7 +2,8 @@
 
 import json
 import math
-import pickle
+import sys
+import tracemalloc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from PIL import Image
 
+from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
+from nightlab.evaluation.image_counts import ImageCounts, in_order
 from nightlab.modeling.scored import IMAGE_LEVEL, decision
 
 CLASSES = ("road", "car", "rider", "train")
@@ -215,16 +218,58 @@ def test_the_table() -> None:
 
 
 def test_of_an_image_its_counts_are_kept_and_nothing_else() -> None:
-    """Three numbers for each class and level, beside its name; its prediction is let go."""
+    """Three numbers of four bytes for each class and level, beside its name; its prediction is let go."""
     ours, levels = evaluator(), ("sem_seg", "sem_seg_image_level")
-    predictions, sizes = [], []
-    for n, (given, output) in enumerate(zip(*scenes(40, levels), strict=True)):
+    predictions = []
+    for given, output in zip(*scenes(3, levels), strict=True):
         copy = {level: output[level].clone() for level in levels}
         ours.process([given], [copy])
         predictions += [weakref.ref(value) for value in copy.values()]
         del copy
-        if n in (9, 39):
-            sizes.append(len(pickle.dumps(ours.__dict__)))
     assert not any(prediction() is not None for prediction in predictions)
-    counts = len(levels) * 3 * len(CLASSES) * 8
-    assert (sizes[1] - sizes[0]) / 30 < counts + 400
+
+
+def test_many_images_take_their_counts_alone() -> None:
+    """Sizes at which the arrays are full."""
+    ours, few, many = evaluator(), 128, 1024
+    output = {"labels": torch.zeros(2, 2, dtype=torch.uint8), "confidence": torch.ones(2, 2)}
+    output |= {f"{name}{IMAGE_LEVEL}": value for name, value in output.items()}
+    label, size = torch.zeros(2, 2, dtype=torch.int64), {}
+    tracemalloc.start()
+    for n in range(many):
+        ours.process([{"image_id": f"scene{n:05d}", "sem_seg": label}], [output])
+        if n + 1 in (few, many):
+            size[n + 1] = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    name = sys.getsizeof("scene00000")
+    assert (size[many] - size[few]) / (many - few) < 2 * (3 * len(CLASSES) * 4 + 10) + name + 32
+    results = ours.evaluate()
+    assert results is not None and results["sem_seg"]["pACC"] == 100
+
+
+def test_counts_of_an_image_seen_twice_are_those_of_the_last_time() -> None:
+    first, second = ImageCounts(2), ImageCounts(2)
+    for kept, ids in ((first, ["b", "a"]), (second, ["c", "b"])):
+        for n, image_id in enumerate(ids):
+            kept.add(image_id, np.full((3, 2), 10 * (kept is second) + n))
+    ids, rows = in_order([(kept.ids, kept.rows) for kept in (first, second)])
+    assert ids.tolist() == ["a", "b", "c"] and rows[:, 0, 0].tolist() == [1, 11, 10] and rows.dtype == np.int32
+
+
+def test_predictions_are_written_on_request(tmp_path: Path) -> None:
+    inputs, outputs = scenes(2, ("sem_seg", "sem_seg_image_level"))
+    inputs[1]["image_id"] = "drive/scene1"
+    for predictions in (False, True):
+        ours = evaluator(output=tmp_path / "best.json", predictions=predictions)
+        ours.process(inputs, outputs)
+        ours.evaluate()
+        assert (tmp_path / "predictions").exists() == predictions
+    folder = tmp_path / json.loads((tmp_path / "best.json").read_text())["predictions"]
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    assert files == [folder / "drive" / "scene1.png", folder / "scene0.png"]
+    for file, output in zip(reversed(files), outputs, strict=True):
+        with Image.open(file) as stored:
+            assert stored.mode == "L" and np.array_equal(np.asarray(stored), output["sem_seg"].argmax(0).numpy())
+    inputs[0]["image_id"] = "../scene0"
+    with pytest.raises(InputError, match=r"\.\./scene0: .* set TEST.PREDICTIONS False"):
+        ours.process(inputs[:1], outputs[:1])
