@@ -93,15 +93,16 @@ def scene_panels(
     colors: Colors,
     *,
     columns: int = 2,
+    largest: int = TILE_WIDTHS[1],
 ) -> np.ndarray:
     """Image, ground truth, prediction and errors of one scene with titles, over a legend of the classes that occur.
 
-    Frames are brought to a width within `TILE_WIDTHS`, whatever their own.
+    Frames are brought to a width within `TILE_WIDTHS`, or of at most `largest`, whatever their own.
     """
     num_classes = len(classes)
     share = error_share(label, prediction, num_classes)
     errors = "nothing is labelled" if np.isnan(share) else f"errors, red: {100 * share:.1f} % of pixels (grey: ignored)"
-    image, label, prediction = to_tile_width(image, label, prediction)
+    image, label, prediction = to_tile_width(image, label, prediction, largest=largest)
     tiles = {
         "image": image,
         "ground truth": colorize(label, colors),

@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside curves: how measured gains are spread, and what both levels make of held-out images."""
+"""What TensorBoard shows beside curves: how measured gains are spread, and what the model makes of held-out images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,8 @@ def put_gains(measured: Measured) -> None:
 
 
 def put_levels(model: NightLab, records: Sequence[dict[str, Any]]) -> None:
-    """Small pictures of a few records, the same ones each time: regions, ground truth, image level and merged map."""
+    """Small pictures of a few records, the same ones each time: regions, ground truth, image level and merged map; with
+    the image level alone frame, ground truth, prediction and errors."""
     storage = get_event_storage()
     with model.returning(scores=False):
         for place in spread(len(records), PICTURES):

@@ -161,7 +161,7 @@ class NightLabTrainer(DefaultTrainer):
         with model.returning(scores=False):
             results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
         figures = comm.all_gather(results)[0]["sem_seg"]
-        if model.region_level is not None and self.stage in ("region", "rdn", "hdm") and comm.is_main_process():
+        if comm.is_main_process():
             put_levels(model, self._val_records)
         if self.stage in ("adapt", "image"):
             iou = np.array([figures[f"IoU-{name}"] for name in source.classes])

@@ -19,10 +19,10 @@ from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
 from nightlab.files import written_aside
-from nightlab.level_panels import Regions, level_panels, region_names, small_panels
+from nightlab.level_panels import SMALL_WIDTH, Regions, level_panels, region_names, small_panels
 from nightlab.modeling.scored import IMAGE_LEVEL as SUFFIX
 from nightlab.modeling.scored import decision
-from nightlab.visualization import scene_panels
+from nightlab.visualization import TILE_WIDTHS, scene_panels
 
 IMAGE_LEVEL = "sem_seg_image_level"
 
@@ -126,8 +126,8 @@ def extremes(gains: np.ndarray, number: int) -> list[int]:
 
 
 def draw_record(model: nn.Module, record: dict[str, Any], *, small: bool = False) -> np.ndarray:
-    """The panels `[h, w, 3]` (uint8, RGB) of one labelled record, as the model sees it at test; `small`: of both levels
-    no more than their maps."""
+    """The panels `[h, w, 3]` (uint8, RGB) of one labelled record, as the model sees it at test; `small`: reduced, and
+    of both levels their maps alone; where there is no region, as without a region level."""
     given = TestMapper()(record)
     was_training = model.training
     model.eval()
@@ -140,9 +140,11 @@ def draw_record(model: nn.Module, record: dict[str, Any], *, small: bool = False
     image = np.ascontiguousarray(given["image"].numpy().transpose(1, 2, 0))
     label, (prediction, before) = given["sem_seg"].numpy(), (_class_map(output, suffix) for suffix in ("", SUFFIX))
     assert prediction is not None
-    if before is None or "regions" not in output:
-        return scene_panels(image, label, prediction, source.classes, source.colors)
-    regions = named_regions(output["regions"], source.classes)
+    found = output.get("regions")
+    if before is None or found is None or (small and not len(found)):
+        largest = SMALL_WIDTH if small else TILE_WIDTHS[1]
+        return scene_panels(image, label, prediction, source.classes, source.colors, largest=largest)
+    regions = named_regions(found, source.classes)
     draw = small_panels if small else level_panels
     return draw(image, label, before, prediction, regions, source.classes, source.colors)
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from nightlab.errors import InputError
+from nightlab.light_panels import light_panels
 from nightlab.modeling.inference import in_precision
 from nightlab.modeling.layers import resize_to
 from nightlab.modeling.light import build_light
@@ -169,9 +170,10 @@ class Segmentor(nn.Module):
         if storage.iter % 20 == 0:  # writing it down waits for the device
             storage.put_scalar("light/discriminator_accuracy", outcome.accuracy)
             storage.put_scalar("light/added", (adapted - images).detach().mean() / 255)
-        if storage.iter % 500 == 0:
-            before, after = (x[0].detach().round().clamp(0, 255).byte().cpu() for x in (images, adapted))
-            storage.put_image("light", torch.cat([before, after], dim=-1))
+        if storage.iter % 500 == 100:  # early, so that one sees whether it learns, but not before it can
+            first = (x[0].detach().round().clamp(0, 255).byte().permute(1, 2, 0) for x in (images, adapted))
+            panels = light_panels(*(x.cpu().numpy() for x in first))
+            storage.put_image("light", torch.from_numpy(panels).permute(2, 0, 1))
         return outcome.losses
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:

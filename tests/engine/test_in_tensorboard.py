@@ -36,3 +36,17 @@ def test_pictures_of_held_out_images(nano_cfg, tiny_card):
     assert names == [f"val/{records[i]['image_id']}" for i in (0, 2, 3)]
     assert all(p.dtype == torch.uint8 and p.shape[0] == 3 and p.shape[2] < 1100 for p in pictures)
     assert model.training and not model.return_image_level
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_the_image_level_alone_has_pictures_too(nano_cfg, tiny_card, regions):
+    """Also where there is a region level, as long as there are no regions."""
+    nano_cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 3
+    nano_cfg.MODEL.REGION.ENABLED, nano_cfg.MODEL.REGION.CROP_SIZE = regions, [32, 32]
+    model = build_model(nano_cfg).train()
+    records = catalog.load((f"{tiny_card}_train",))[:1]
+    with EventStorage() as storage:
+        put_levels(model, records)
+    ((name, picture, _),) = storage._vis_data
+    assert name == f"val/{records[0]['image_id']}" and picture.dtype == torch.uint8 and picture.shape[2] < 1100
+    assert model.training

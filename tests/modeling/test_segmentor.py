@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from detectron2.utils.events import EventStorage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -157,3 +158,17 @@ def test_class_weights_reach_both_losses_and_must_fit() -> None:
     assert all(losses[0][key] != losses[1][key] for key in ("loss_sem_seg", "loss_aux"))
     with pytest.raises(InputError, match=r"CLASS_WEIGHTS: 2 weights for 5 classes"):
         Segmentor(tiny_config("MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", [1, 2]))
+
+
+def test_light_is_shown_early_and_now_and_then() -> None:
+    """Frame, light map and adapted frame over a scale; what is drawn is the first image of the batch."""
+    level = Segmentor(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.CHANNELS", 8))
+    images = 255 * torch.rand(2, 3, 64, 64)
+    pictures = []
+    for iteration in (0, 99, 100, 600):
+        with EventStorage(iteration) as storage:
+            level.adaptation_losses(images, level.adapt(images), images.flip(-1))
+        pictures += [(iteration, name, picture.shape) for name, picture, _ in storage._vis_data]
+    assert [(iteration, name) for iteration, name, _ in pictures] == [(100, "light"), (600, "light")]
+    _, height, width = pictures[0][2]
+    assert width > 3 * 480 and height > 480  # enlarged by eight
