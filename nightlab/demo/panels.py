@@ -1,4 +1,8 @@
-"""What a model sees in one frame, as titled panels over a legend. Arrays in, arrays out, as in visualization.py."""
+"""What a model sees in one frame, as titled panels over a legend. Arrays in, arrays out, as in visualization.py.
+
+Frames of a video are drawn one by one, since all that detectron2's VideoVisualizer adds to its Visualizer is to track
+instances and keep the colour of each: here colours are those of classes, and regions are no objects to follow.
+"""
 
 from collections.abc import Callable, Sequence
 
