@@ -27,6 +27,7 @@ from nightlab.engine.environment import record_environment
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.errors import InputError
+from nightlab.evaluation.cost import write_cost
 from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
 from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
@@ -179,7 +180,7 @@ def as_tested(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -> None:
     """Pictures of the best checkpoint (without held-out images: the last) on DATASETS.TEST's first set, what its
-    detector knows of gain, and the report.
+    detector knows of gain, what a frame costs, and the report.
 
     For one process.
     """
@@ -192,6 +193,7 @@ def show_run(cfg: CfgNode, model: nn.Module, *, with_predictions: bool = True) -
         write_light_pictures(cfg, unwrap(model).eval(), name)
     if with_predictions:
         write_hardness(cfg, unwrap(model).eval())
+        write_cost(cfg, unwrap(model))
     logger.info("report: %s", write_report(cfg.OUTPUT_DIR))
 
 

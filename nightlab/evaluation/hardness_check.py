@@ -3,6 +3,7 @@
 Gain on images that both levels were fitted to flatters the region level, so that both kinds stand beside each other.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,14 @@ def scored_gains(
 @torch.no_grad()
 def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Uncalibrated score and gain of the detector's best regions (at most MAX_REGIONS an image, whatever SCORE_THRESH)
-    and the number of the image that each is of, with AUC."""
+    and the number of the image that each is of, with AUC; of those without a label too the longer side in pixels and,
+    where the detector tells it, how many there are of each class."""
     scores: list[float] = []
     gains: list[float] = []
     number: list[int] = []
     image_of: list[int] = []
+    sides: list[float] = []
+    classes: Counter[str] = Counter()
     for place, record in enumerate(records):
         given = TestMapper()(record)
         image = model.image_pass(given["image"].to(model.device).float())
@@ -76,10 +80,15 @@ def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[s
         gains += known[1]
         image_of += [place] * len(known[0])
         number.append(len(found.boxes))
+        sides += (found.boxes[:, 2:] - found.boxes[:, :2]).amax(dim=1).tolist()
+        if found.classes is not None:
+            classes.update(record["source"].classes[k] for k in found.classes.tolist())
     positive = np.array(gains) > 0
     return {
         "images": len(records),
         "regions_per_image": number,
+        "longer_sides": [round(side, 1) for side in sides],
+        "classes": dict(classes),
         "auc": area_under_roc(np.array(scores), positive),
         "share_with_gain": float(positive.mean()) if len(positive) else None,
         "scores": [round(score, 5) for score in scores],

@@ -3,6 +3,8 @@
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from nightlab.report.reliability import Curve, Point, diagram, expected_error
 from nightlab.report.run_files import RunFiles, number
 from nightlab.report.text import soft, table
@@ -29,7 +31,7 @@ def hardness(run: RunFiles) -> str:
     head = ["images", "number", "regions each", "regions that gain, %", "AUC of the score"]
     kind, first = next(iter(checks.items()))
     fifths = reliability(first)
-    parts = ["<h2>What the detector knows of gain</h2>", soft(said), table(head, rows)]
+    parts = ["<h2>What the detector knows of gain</h2>", soft(said), table(head, rows), _sizes(checks)]
     if fifths:
         columns = ["regions by score", "mean score", "that gain, %", "mean gain, points"]
         parts.append(soft(f"By the score, on images {KINDS[kind]}:"))
@@ -49,6 +51,27 @@ def _row(name: str, check: dict[str, Any]) -> list[str]:
         "–" if share is None else f"{100 * share:.0f}",
         "–" if auc is None else f"{auc:.2f}",
     ]
+
+
+def _sizes(checks: dict[str, dict[str, Any]]) -> str:
+    """Quantiles of the regions' longer sides and, where the detector tells classes, how many there are of each."""
+    rows, said = [], []
+    for kind, check in checks.items():
+        given = check.get("longer_sides")
+        sides = [side for each in given if (side := number(each)) is not None] if isinstance(given, list) else []
+        if sides:
+            quantiles = np.percentile(sides, [0, 25, 50, 75, 100])
+            rows.append([KINDS[kind], str(len(sides)), *(f"{value:.0f}" for value in quantiles)])
+        counts = check.get("classes")
+        if isinstance(counts, dict) and counts:
+            most = sorted(counts.items(), key=lambda item: -(number(item[1]) or 0))
+            said.append(f"Classes, on images {KINDS[kind]}: {', '.join(f'{name} {count}' for name, count in most)}.")
+    if not rows:
+        return ""
+    head = ["images", "regions", "least", "a quarter up to", "half up to", "three quarters up to", "most"]
+    return (
+        soft("The longer side of its regions, in pixels of the frame:") + table(head, rows) + "".join(map(soft, said))
+    )
 
 
 def _diagram(check: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nightlab.errors import InputError
 from nightlab.files import written_aside
+from nightlab.report.cost import cost
 from nightlab.report.hardness import hardness
 from nightlab.report.origin import origin
 from nightlab.report.reading import read_run
@@ -45,6 +46,7 @@ def _page(run: RunFiles) -> str:
         by_data_set(run),
         trust(run),
         hardness(run),
+        cost(run),
         picture_gallery(run),
         all_figures(run.evaluations),
         origin(run),

@@ -32,9 +32,9 @@ def read_run(folder: str | Path) -> RunFiles:
     _read_stages(run)
     _read_evaluations(run)
     _read_pictures(run)
-    run.hardness, run.calibration = (
+    run.hardness, run.calibration, run.cost = (
         _read_json(run, run.folder / name, "") if (run.folder / name).exists() else {}
-        for name in ("hardness.json", "calibration.json")
+        for name in ("hardness.json", "calibration.json", "cost.json")
     )
     environment = _read_json(run, run.folder / "environment.json", "versions and device were not recorded")
     run.environment = {str(key): str(value) for key, value in environment.items()}

@@ -128,6 +128,7 @@ class RunFiles:
         pictures: by data set. `by_gain` names the data sets whose pictures are the largest gains and losses.
         calibration: calibration.json, what was fitted by kind of checkpoint; empty where there is none.
         hardness: hardness.json, what the detector knows of gain; empty where there is none.
+        cost: cost.json, the time of each component; empty where there is none.
         light: pictures of what light adaptation does, by data set.
         notes: what is missing or could not be read, a sentence each.
     """
@@ -142,6 +143,7 @@ class RunFiles:
     light: dict[str, list[Picture]] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     hardness: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

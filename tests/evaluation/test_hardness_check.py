@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from nightlab.data import catalog
 from nightlab.evaluation.hardness_check import check_hardness, cross_calibrated, write_hardness
 from nightlab.modeling.sources import Candidates
 
@@ -38,9 +39,20 @@ def test_figures_by_hand(cfg, model):
     assert set(found) == {"fitted", "learned", "unfitted"}
     check = found["fitted"]
     assert check["images"] == 2 and check["regions_per_image"] == [3, 3]
+    assert check["longer_sides"] == [16.0] * 6 and check["classes"] == {}, "this detector tells none"
     assert check["scores"] == [0.9, 0.3] * 2 and check["gains"] == [0.1, -0.2] * 2, "all ignored: not counted"
     assert check["auc"] == 1 and check["share_with_gain"] == 0.5 and check["image_of"] == [0, 0, 1, 1]
     assert "calibrated" not in check and found["unfitted"]["calibrated"] == [], "a single image has no others"
+
+
+def test_classes_of_regions_are_counted_where_they_are_told(cfg, model, monkeypatch):
+    boxes, scores = torch.tensor([[0.0, 0, 10, 4], [20, 0, 24, 16], [0, 12, 8, 20]]), torch.tensor([0.9, 0.3, 0.2])
+    found = Candidates(boxes, scores, torch.tensor([2, 1, 2]))
+    monkeypatch.setattr(model, "detected", lambda image, raw: found)
+    records = catalog.load(("tiny_train",))[:1]
+    check = check_hardness(model, records)
+    names = records[0]["source"].classes
+    assert check["longer_sides"] == [10.0, 16.0, 8.0] and check["classes"] == {names[2]: 2, names[1]: 1}
 
 
 def test_each_image_is_calibrated_by_the_others():
@@ -71,8 +83,6 @@ def test_no_detector_no_file(cfg, tmp_path):
 
 
 def test_without_regions_nothing_is_known(model, tiny_card, monkeypatch):
-    from nightlab.data import catalog
-
     monkeypatch.setattr(model, "detected", lambda image, raw: Candidates(torch.zeros(0, 4), torch.zeros(0)))
     monkeypatch.setattr(model, "gains", lambda image, label, boxes: torch.zeros(0))
     check = check_hardness(model, catalog.load(("tiny_train",))[:1])

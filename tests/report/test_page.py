@@ -136,6 +136,29 @@ def test_pictures_of_light_have_a_chapter(run):
     assert "<h2>Light adaptation of streets_test</h2>" in html and html.count("data:image/jpeg") == 2
 
 
+def test_sizes_and_classes_of_the_regions(run):
+    check = {"images": 1, "longer_sides": [10, 20, 30, 40, 50, None], "classes": {"pole": 2, "<b>": 3}}
+    (run / "hardness.json").write_text(json.dumps({"unfitted": check, "fitted": {"longer_sides": 3, "classes": []}}))
+    html = report(run)
+    quantiles = "".join(f"<td>{side}</td>" for side in (10, 20, 30, 40, 50))
+    assert f"<td>held out from everything</td><td>5</td>{quantiles}" in html
+    assert "Classes, on images held out from everything: &lt;b&gt; 3, pole 2." in html
+
+
+def test_what_a_frame_costs(run):
+    assert "What a frame costs" not in report(run)
+    parts = {"backbone": 0.0301, "rest": 0.01, "broken": None}
+    found = {"dataset": "streets_test", "images": 5, "size": [40, 60], "precision": "float32", "median_s": 0.04}
+    where = {"environment": {"device": "a CPU", "threads": 2}}
+    (run / "cost.json").write_text(json.dumps({**found, "parts_median_s": parts, **where}))
+    html = report(run)
+    assert "<td>backbone</td><td>30.1</td><td>75</td>" in html and "<td>together</td><td>40.0</td><td>100</td>" in html
+    assert "of 5 images of 60x40 of streets_test" in html and "on a CPU with 2 threads (float32)" in html
+    for damaged in ({}, {"median_s": 0, "parts_median_s": {}}, {"median_s": 1, "parts_median_s": [1]}):
+        (run / "cost.json").write_text(json.dumps(damaged))
+        assert "What a frame costs" not in report(run)
+
+
 def test_what_the_detector_knows(run):
     assert "What the detector knows" not in report(run)
     scores = [i / 32 for i in range(20)]
