@@ -36,10 +36,19 @@ DUAL_FACTS = {
 }
 
 SOURCES = (
-    "Every figure of this page is in files of the run's folder, or follows from them: evaluation/ (confusion matrices, "
-    "counts of each image and of each bin of confidence), metrics.json of each stage, calibration.json, hardness.json, "
-    "pictures/. The first command makes the page from them, the second one evaluates again."
+    "Every figure of this page is in files of the run's folder, or follows from them: those of a data set from the "
+    "confusion matrices and the counts of each image and of each bin of confidence in evaluation/."
 )
+# What each command makes again; those after the first need the data, and start where the run was started.
+PAGE = "This page, from the files."
+AFTER_TRAINING = (
+    "evaluation/, calibration.json, pictures/, light/, hardness.json, cost.json (times of this machine) and "
+    "environment.json. Nothing is trained where the model_final.pth of every stage is there."
+)
+EVALUATION = (
+    "The figures of one checkpoint alone, elsewhere: a config.yaml is that of the last command run in its folder."
+)
+TRAINING = "The curves (metrics.json): by training again with the same seed, equal bit for bit on one CPU."
 
 
 def origin(run: RunFiles) -> str:
@@ -55,7 +64,7 @@ def origin(run: RunFiles) -> str:
             del facts["hard below an IoU of"]
     facts |= run.environment
     rows = "".join(f'<tr><th scope="row">{escape(n)}</th><td>{escape(v)}</td></tr>' for n, v in facts.items() if v)
-    commands = escape("\n".join(_commands(run)))
+    commands = escape("\n".join(f"# {what}\n{command}" for what, command in _commands(run)))
     parts = ["<h2>How it was made</h2>"]
     parts.append(f'<table class="facts">{rows}</table>' if rows else soft("Nothing about it was recorded."))
     parts.append(f"<h3>Make this page again, and its figures</h3>{soft(SOURCES)}<pre>{commands}</pre>")
@@ -64,11 +73,17 @@ def origin(run: RunFiles) -> str:
     return "".join(parts)
 
 
-def _commands(run: RunFiles) -> list[str]:
-    commands = [f"python tools/report.py {shlex.quote(str(run.folder))}"]
+def _commands(run: RunFiles) -> list[tuple[str, str]]:
+    """What is made again, and by which command."""
+    folder, again = shlex.quote(str(run.folder)), shlex.quote(f"{run.folder}_again")
+    commands = [(PAGE, f"python tools/report.py {folder}")]
+    if not run.config:
+        return commands
+    config = shlex.quote(str(run.folder / "config.yaml"))
+    train_net = f"python projects/NightLab/train_net.py --config-file {config}"
     weights = [run.folder / name for name in ("model_best.pth", "model_final.pth") if (run.folder / name).is_file()]
-    if weights and run.config:
-        config, checkpoint = shlex.quote(str(run.folder / "config.yaml")), shlex.quote(str(weights[0]))
-        train_net = "python projects/NightLab/train_net.py"
-        commands.append(f"{train_net} --config-file {config} --eval-only MODEL.WEIGHTS {checkpoint}")
-    return commands
+    if weights:
+        checkpoint = shlex.quote(str(weights[0]))
+        commands.append((AFTER_TRAINING, f"{train_net} --resume OUTPUT_DIR {folder}"))
+        commands.append((EVALUATION, f"{train_net} --eval-only MODEL.WEIGHTS {checkpoint} OUTPUT_DIR {again}"))
+    return [*commands, (TRAINING, f"{train_net} OUTPUT_DIR {again}")]

@@ -73,9 +73,23 @@ def test_train_resume_and_evaluate(config, tmp_path):
     again = weights(resumed / "model_final.pth")
     assert all(torch.equal(whole[key], again[key]) for key in whole)
 
+    # Of the finished run --resume trains nothing, and makes again what the report says.
+    made = {
+        name: json.loads((out / name).read_text()) for name in ("calibration.json", "evaluation/tiny_test/last.json")
+    }
+    for name in (*made, "cost.json", "report.html"):
+        (out / name).unlink()
+    run(arguments(out / "config.yaml", "OUTPUT_DIR", str(out), resume=True))
+    assert {name: json.loads((out / name).read_text()) for name in made} == made
+    assert (out / "cost.json").is_file() and (out / "report.html").is_file()
+    assert all(torch.equal(value, whole[key]) for key, value in weights(out / "model_final.pth").items())
+
     # Evaluation alone gives the same figures.
-    alone = run(arguments(config, "MODEL.WEIGHTS", str(out / "model_final.pth"), eval_only=True))
+    opts = ("MODEL.WEIGHTS", str(out / "model_final.pth"), "TEST.PREDICTIONS", "True")
+    alone = run(arguments(config, *opts, eval_only=True))
     assert alone["tiny_test"]["sem_seg"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
+    predictions = out / "evaluation" / "tiny_test" / "predictions"
+    assert len(list(predictions.glob("eval/*.png"))) == 2 and not (predictions / "last").exists(), "on request"
 
 
 def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):

@@ -113,6 +113,9 @@ def test_a_whole_run(run):
     assert ">7</td>" in html and "2.9.9" in html
     assert f"python tools/report.py &#x27;{run}&#x27;" in html, "quoted for the shell, then for HTML"
     assert "--eval-only MODEL.WEIGHTS" in html
+    assert f"--resume OUTPUT_DIR &#x27;{run}&#x27;" in html and f"OUTPUT_DIR &#x27;{run}_again&#x27;" in html
+    (run / "model_best.pth").unlink()
+    assert "--resume" not in report(run), "it would train"
 
 
 def test_nothing_is_loaded_from_elsewhere(run):
