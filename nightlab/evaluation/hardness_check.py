@@ -63,8 +63,8 @@ def scored_gains(
 @torch.no_grad()
 def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Uncalibrated score and gain of the detector's best regions (at most MAX_REGIONS an image, whatever SCORE_THRESH)
-    and the number of the image that each is of, with AUC; of those without a label too the longer side in pixels and,
-    where the detector tells it, how many there are of each class."""
+    and the number of the image that each is of, with AUC; of all regions, also where nothing is labelled, the longer
+    sides in pixels and, where the detector tells classes, how many there are of each."""
     scores: list[float] = []
     gains: list[float] = []
     number: list[int] = []
