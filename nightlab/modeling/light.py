@@ -153,6 +153,12 @@ class ScriptedEnhancement(nn.Module):
             ) from None
         self.requires_grad_(False)
 
+    def train(self, mode: bool = True) -> "ScriptedEnhancement":
+        """Its own norms and dropout are at test always: it is used as it was trained."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
         return _enhanced(images, self.network(images / 255))
 
