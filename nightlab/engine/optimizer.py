@@ -1,5 +1,6 @@
 """Optimiser and learning-rate schedule of the Swin-UPerNet recipe."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD over groups: no decay on norms and position biases, the backbone at its own multiple of the rate.
+    """AdamW or SGD over groups: no decay on norms and position biases, the backbone and what belongs to the light
+    adaptation at their own multiples of the rate.
 
     Raises:
         InputError: SOLVER.OPTIMIZER is neither.
@@ -27,7 +29,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         base_lr=solver.BASE_LR,
         weight_decay=solver.WEIGHT_DECAY,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-        lr_factor_func=lambda name: solver.BACKBONE_MULTIPLIER if ".backbone." in f".{name}" else 1.0,
+        lr_factor_func=partial(_multiple, cfg),
         overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
     )
     kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
@@ -44,6 +46,14 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     elif clipping.ENABLED:
         kind = maybe_add_gradient_clipping(cfg, kind)
     return kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **kwargs)
+
+
+def _multiple(cfg: CfgNode, name: str) -> float:
+    """Of the learning rate, for a parameter."""
+    parts = name.split(".")
+    if "backbone" in parts:
+        return cfg.SOLVER.BACKBONE_MULTIPLIER
+    return cfg.MODEL.LIGHT.LR_MULTIPLIER if {"light", "light_losses"} & set(parts) else 1.0
 
 
 def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:
