@@ -73,9 +73,11 @@ def test_train_resume_and_evaluate(config, tmp_path):
     again = weights(resumed / "model_final.pth")
     assert all(torch.equal(whole[key], again[key]) for key in whole)
 
-    # Evaluation alone gives the same figures.
+    # Evaluation alone gives the same figures, and the run stays described as it was trained.
+    trained = (out / "config.yaml").read_text()
     alone = run(arguments(config, "MODEL.WEIGHTS", str(out / "model_final.pth"), eval_only=True))
     assert alone["tiny_test"]["sem_seg"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
+    assert (out / "config.yaml").read_text() == trained and "model_final.pth" in (out / "config_eval.yaml").read_text()
 
 
 def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):
