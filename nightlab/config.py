@@ -169,8 +169,10 @@ def _add_levels(cfg: CfgNode) -> None:
     # Of "translation", in place of L_S: weight of the cycle, twice that of the identity.
     light.CYCLE_WEIGHT = 1.0
     light.DISCRIMINATOR_CHANNELS = 32
-    # Multiple of the stage's learning rate for the generator and its discriminators.
+    # For the generator and its discriminators: multiple of the stage's learning rate, and AdamW's betas (CycleGAN's:
+    # with more momentum the two overshoot each other).
     light.LR_MULTIPLIER = 1.0
+    light.BETAS = [0.5, 0.999]
     # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
     light.MEAN = 0.4
     light.CLIP_LIMIT = 2.0

@@ -18,7 +18,7 @@ _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """AdamW or SGD over groups: no decay on norms and position biases, the backbone and what belongs to the light
-    adaptation at their own multiples of the rate.
+    adaptation at their own multiples of the rate, the latter with its own betas.
 
     Raises:
         InputError: SOLVER.OPTIMIZER is neither.
@@ -32,6 +32,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         lr_factor_func=partial(_multiple, cfg),
         overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
     )
+    params = _with_own_betas(cfg, model, params)
     kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
         "AdamW": (torch.optim.AdamW, {"betas": tuple(solver.BETAS)}),
         "SGD": (torch.optim.SGD, {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}),
@@ -48,12 +49,24 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     return kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **kwargs)
 
 
+def _with_own_betas(cfg: CfgNode, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups, parameters of the light adaptation apart with AdamW's betas of MODEL.LIGHT."""
+    light = {parameter for name, parameter in model.named_parameters() if _is_light(name)}
+    rest = [{**group, "params": [p for p in group["params"] if p not in light]} for group in groups]
+    own = [{**group, "params": [p for p in group["params"] if p in light]} for group in groups]
+    own = [{**group, "betas": tuple(cfg.MODEL.LIGHT.BETAS)} for group in own]
+    return [group for group in (*rest, *own) if group["params"]]
+
+
+def _is_light(name: str) -> bool:
+    return not {"light", "light_losses"}.isdisjoint(name.split("."))
+
+
 def _multiple(cfg: CfgNode, name: str) -> float:
     """Of the learning rate, for a parameter."""
-    parts = name.split(".")
-    if "backbone" in parts:
+    if "backbone" in name.split("."):
         return cfg.SOLVER.BACKBONE_MULTIPLIER
-    return cfg.MODEL.LIGHT.LR_MULTIPLIER if {"light", "light_losses"} & set(parts) else 1.0
+    return cfg.MODEL.LIGHT.LR_MULTIPLIER if _is_light(name) else 1.0
 
 
 def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:

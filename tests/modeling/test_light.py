@@ -73,6 +73,18 @@ def test_every_weight_of_the_adapter_learns():
     assert all(p.grad is not None for p in adapter.parameters())
 
 
+def test_a_map_that_has_gone_white_can_come_back():
+    adapter = LightAdapter().train()
+    with torch.no_grad():
+        adapter.generator.last.bias.fill_(2.0)
+    x = images()
+    y = adapter(x)
+    torch.testing.assert_close(y, adapter.eval()(x))
+    assert (y == 255).float().mean() > 0.9
+    y.sum().backward()
+    assert adapter.generator.last.bias.grad.min() > 0
+
+
 def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
     night, day = torch.full((1, 3, 8, 8), 30.0), torch.full((1, 3, 8, 8), 200.0)
     x = torch.cat([night, day])
