@@ -4,10 +4,11 @@
 #   make setup DETECTRON2=source   official Detectron2 main, built here (needs a C++ compiler and git);
 #                                  or DETECTRON2=FOLDER for a checkout that lies on this machine
 #   make demo                      trains a small model on made scenes and shows what it sees
-#   make test                      linter, type checker, tests
+#   make test                      linter, type checker, tests (in two processes; make test PROCESSES=8)
 #   make format                    rewrites the code as `make lint` wants it
 PYTHON ?= python3
 DETECTRON2 ?= wheel
+PROCESSES ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
@@ -21,7 +22,7 @@ demo: setup
 	$(PY) tools/make_demo.py
 
 test: setup lint
-	$(PY) -m pytest -q
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(PROCESSES) --dist loadfile
 
 lint: setup
 	$(PY) -m ruff check .

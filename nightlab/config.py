@@ -136,7 +136,8 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.REGION.ENABLED = False
     # "hard": hard classes and *other*; "all": all K classes.
     cfg.MODEL.REGION.CLASSES = "hard"
-    # Height and width of crops, and how many crop pixels one pixel of the original frame becomes, at least and at most.
+    # Height and width of crops, which are cut out of the original frame, and how many of their pixels one pixel of what
+    # the image level sees (INPUT.IMAGE_SIZE) becomes, at least and at most.
     cfg.MODEL.REGION.CROP_SIZE = [512, 512]
     cfg.MODEL.REGION.ZOOM_RANGE = [1.5, 3.0]
     # Boxes around hard regions grow by this factor.
@@ -168,6 +169,10 @@ def _add_levels(cfg: CfgNode) -> None:
     # Of "translation", in place of L_S: weight of the cycle, twice that of the identity.
     light.CYCLE_WEIGHT = 1.0
     light.DISCRIMINATOR_CHANNELS = 32
+    # For the generator and its discriminators: multiple of the stage's learning rate, and AdamW's betas (CycleGAN's:
+    # with more momentum the two overshoot each other).
+    light.LR_MULTIPLIER = 1.0
+    light.BETAS = [0.5, 0.999]
     # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
     light.MEAN = 0.4
     light.CLIP_LIMIT = 2.0
@@ -210,7 +215,6 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[170, 240, 340]]
     cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[1.0]]
     cfg.MODEL.RPN.IOU_THRESHOLDS = [0.3, 0.6]
-    cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = 100
     cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 100
 
 
@@ -247,6 +251,8 @@ def _add_data(cfg: CfgNode) -> None:
     # So many files may vanish or turn bad in the middle of training: each is named, and another record of its set takes
     # the slot. With more, training stops; 0 stops at the first.
     cfg.DATALOADER.MAX_BAD_FILES = 5
+    # So many of its worker processes may die, in each training process; others take their place.
+    cfg.DATALOADER.MAX_DEAD_WORKERS = 3
 
 
 def _add_schedule(cfg: CfgNode) -> None:

@@ -12,8 +12,8 @@ from nightlab.config import load_config
 from nightlab.data.preparation.bdd100k import prepare_bdd100k_night
 from nightlab.data.preparation.cityscapes_set import prepare_cityscapes
 from nightlab.data.preparation.nightcity import prepare_nightcity
+from nightlab.engine.plan import stages_of
 from nightlab.engine.run import run
-from nightlab.engine.stages import stages_of
 
 from .conftest import REPOSITORY
 from .data.preparation import trees

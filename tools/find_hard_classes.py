@@ -33,13 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="best",
         help="which validation of a run's folder (default: best)",
     )
-    parser.add_argument("--output", metavar="FILE", type=Path, help="draw it as bars to this .png or .svg")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="the chart, .png or .svg (default: hard_classes.svg in the first run)",
+    )
     options = parser.parse_args(arguments)
     ranking = rank([read_held_out(path, options.checkpoint) for path in options.runs], options.hard_iou)
     print(ranking_table(ranking))
-    if options.output:
-        draw_ranking(ranking, options.output)
-        print(options.output)
+    first = options.runs[0]
+    output = options.output or (first if first.is_dir() else first.parent) / "hard_classes.svg"
+    draw_ranking(ranking, output)
+    print(output)
     return 0
 
 

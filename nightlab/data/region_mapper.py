@@ -78,15 +78,16 @@ class RegionMapper:
             label, self.hard, min_area=self.min_area, merge_distance=self.merge_distance, per_class=True
         )
         height, width = label.shape
-        crop = np.array(self.rule.crop_size[::-1], float)
+        rule = self.rule.for_frame((height, width))
+        crop = np.array(rule.crop_size[::-1], float)
         if len(boxes) == 0 or np.random.uniform() < self.random_share:
             centre = np.random.uniform(0, 1, 2) * (width, height)
-            zoom = _log_uniform(self.rule.min_zoom, self.rule.max_zoom)
+            zoom = _log_uniform(rule.min_zoom, rule.max_zoom)
         else:
             chosen = np.random.choice(np.flatnonzero(classes == np.random.choice(np.unique(classes))))
             low, high = boxes[chosen, :2].astype(float), boxes[chosen, 2:].astype(float)
             context = _log_uniform(*self.context_range)
-            zoom = np.clip((crop / ((high - low) * context)).min(), self.rule.min_zoom, self.rule.max_zoom)
+            zoom = np.clip((crop / ((high - low) * context)).min(), rule.min_zoom, rule.max_zoom)
             # A region longer than the crop can hold shows one part of itself.
             spare = np.maximum(high - low - crop / zoom, 0)
             centre = (low + high) / 2 + spare * np.random.uniform(-0.5, 0.5, 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 from nightlab.data.mapper import seeded
 from nightlab.data.region_mapper import RegionMapper
 from nightlab.data.scaling import RandomScale, resized_window
-from nightlab.modeling.regions import crop_and_zoom, shift_inside
+from nightlab.modeling.regions import RegionRule, crop_and_zoom, shift_inside
 
 
 class UnpairedCrops:
@@ -25,7 +25,7 @@ class UnpairedCrops:
         crop_size: Sequence[int],
         image_size: Sequence[int] = (0, 0),
         scale_range: Sequence[float] = (1.0, 1.0),
-        zoom_range: Sequence[float] | None = None,
+        rule: RegionRule | None = None,
         regions: RegionMapper | None = None,
         classes: Sequence[str] = (),
         set_number: int = 0,
@@ -34,7 +34,7 @@ class UnpairedCrops:
         Args:
             records: of any source.
             crop_size, image_size, scale_range: as those of `TrainMapper`.
-            zoom_range: crops are enlarged parts of the frame, as those of `RegionMapper`, instead of scaled frames.
+            rule: crops are enlarged parts of the frame, as those of `RegionMapper`, instead of scaled frames.
             regions: draws crops around hard regions from images that are labelled in these `classes`; others have no
                 hard region to go by, and give crops of any place.
             set_number: tells the draws of several sets apart.
@@ -42,7 +42,7 @@ class UnpairedCrops:
         self.records = list(records)
         self.crop_size = (int(crop_size[0]), int(crop_size[1]))
         self.scale = RandomScale(image_size, scale_range)
-        self.zoom_range = zoom_range
+        self.rule = rule
         self.regions = regions
         self.classes = list(classes)
         self.set_number = set_number
@@ -61,15 +61,14 @@ class UnpairedCrops:
         own: dict[str, Any] = {"crop_size": cfg.INPUT.CROP_SIZE, "image_size": cfg.INPUT.IMAGE_SIZE}
         own["scale_range"] = cfg.INPUT.SCALE_RANGE
         if regions:
-            own = {"crop_size": cfg.MODEL.REGION.CROP_SIZE, "zoom_range": cfg.MODEL.REGION.ZOOM_RANGE}
-            own |= {"regions": regions, "classes": classes}
+            own = {"crop_size": regions.rule.crop_size, "rule": regions.rule, "regions": regions, "classes": classes}
         return {"records": records, "set_number": set_number, **own}
 
     def __call__(self, key: Sequence[int]) -> Tensor:
         with seeded(*key, 1 + self.set_number):
             record = self.records[np.random.randint(len(self.records))]
             image = record["source"].read_image(record)
-            crop = self._scaled(image) if self.zoom_range is None else self._zoomed(image, record, self.zoom_range)
+            crop = self._scaled(image) if self.rule is None else self._zoomed(image, record, self.rule)
             if np.random.rand() < 0.5:
                 crop = crop[:, ::-1]
         return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
@@ -84,17 +83,18 @@ class UnpairedCrops:
         missing = [(n // 2, n - n // 2) for n in (self.crop_size[0] - height, self.crop_size[1] - width)]
         return np.pad(window, (*missing, (0, 0)), mode="edge")
 
-    def _zoomed(self, image: np.ndarray, record: dict[str, Any], zoom_range: Sequence[float]) -> np.ndarray:
+    def _zoomed(self, image: np.ndarray, record: dict[str, Any], rule: RegionRule) -> np.ndarray:
         frame = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        crop = crop_and_zoom(frame, self._window(record, frame, zoom_range), self.crop_size)[0]
+        crop = crop_and_zoom(frame, self._window(record, frame, rule), self.crop_size)[0]
         return crop.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
 
-    def _window(self, record: dict[str, Any], frame: Tensor, zoom_range: Sequence[float]) -> Tensor:
+    def _window(self, record: dict[str, Any], frame: Tensor, rule: RegionRule) -> Tensor:
         """A box `[1, 4]` of the crop's aspect."""
         if self.regions and self._is_labelled(record):
             return torch.from_numpy(self.regions.draw(record["source"].read_label(record))[None])
         height, width = frame.shape[-2:]
-        size = np.array([self.crop_size[1], self.crop_size[0]]) / np.random.uniform(zoom_range[0], zoom_range[1])
+        rule = rule.for_frame((height, width))
+        size = np.array([self.crop_size[1], self.crop_size[0]]) / np.random.uniform(rule.min_zoom, rule.max_zoom)
         corner = np.random.uniform(0, 1, 2) * np.maximum([width, height] - size, 0)
         box = torch.from_numpy(np.concatenate([corner, corner + size])[None])
         return shift_inside(box, (height, width))

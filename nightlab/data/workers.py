@@ -1,5 +1,7 @@
 """The data loader's worker processes: how one begins, and what is said when one dies."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,15 +20,31 @@ def begin_worker(worker: int) -> None:
 
 
 @contextmanager
+def noticed_when_asked() -> Iterator[None]:
+    """Inside, loaders begin whose dead workers are noticed when the next batch is asked for: torch's signal handler,
+    which raises wherever the program is, must not tear a training step."""
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    if threading.current_thread() is threading.main_thread():  # torch sets its handler there alone
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+def death_of_worker(error: RuntimeError) -> str:
+    """What torch says of a worker that has died; nothing where the error is about something else."""
+    reason = " ".join(str(error).split())
+    return reason.rstrip(".") if reason.startswith("DataLoader worker") else ""  # wherever torch notices it
+
+
+@contextmanager
 def explained_death() -> Iterator[None]:
     """Inside, torch's error about a worker that has died becomes an InputError that says how to go on."""
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        if not reason.startswith("DataLoader worker"):  # what torch begins it with, wherever it notices
+        reason = death_of_worker(error)
+        if not reason:
             raise
         raise InputError(
-            f"{reason.rstrip('.')}: run the same command with --resume to go on from the last checkpoint; if it "
+            f"{reason}: run the same command with --resume to go on from the last checkpoint; if it "
             "happens again, memory is short as a rule: lower DATALOADER.NUM_WORKERS (0 has no workers)"
         ) from error

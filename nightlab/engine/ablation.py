@@ -12,7 +12,8 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from nightlab.config import default_config, load_config
-from nightlab.engine.stages import BEST, CHOICES, LAST
+from nightlab.engine.plan import CHOICES
+from nightlab.engine.stages import BEST, LAST
 from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.ablation import Row, Study
 from nightlab.files import written_aside

@@ -1,4 +1,4 @@
-"""What training survives, counted: steps whose loss is no number, and files that have turned bad."""
+"""What training survives, counted: steps whose loss is no number, files that have turned bad, workers that die."""
 
 import logging
 import math
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nightlab.data.bad_files import BAD_FILES
+from nightlab.data.workers import death_of_worker
 from nightlab.errors import InputError, enumerate_some
 
 logger = logging.getLogger(__name__)
@@ -104,3 +105,25 @@ class BadFiles:
                 f"DATALOADER.MAX_BAD_FILES: {len(self.known)} files turned bad in training, more than {self.limit}; "
                 f"the last: {self.known[-1]} (then go on with --resume)"
             )
+
+
+class DeadWorkers:
+    """Counts workers of the data loader that died, as `dead_workers` of the event storage, and stops at too many."""
+
+    def __init__(self, limit: int):
+        """`limit`: DATALOADER.MAX_DEAD_WORKERS."""
+        self.limit = limit
+        self.total = 0
+
+    def died(self, error: RuntimeError, iteration: int) -> None:
+        """Say so, for this process alone.
+
+        Raises:
+            RuntimeError: `error`, where it is about something else or more workers than the limit have died.
+        """
+        reason = death_of_worker(error)
+        self.total += bool(reason)
+        if not reason or self.total > self.limit:
+            raise error
+        get_event_storage().put_scalar("dead_workers", self.total, smoothing_hint=False)
+        logger.warning("iteration %d: %s (number %d); going on with new workers", iteration, reason, self.total)

@@ -30,6 +30,13 @@ class KeepPeriodic(hooks.PeriodicCheckpointer):
             old.unlink()
         self.recent_checkpoints = [str(file) for file in earlier[-self.max_to_keep :]]
 
+    def after_train(self) -> None:
+        """Writes the final checkpoint of a run that ended between its last periodic one and this, and was resumed."""
+        name = f"{self.file_prefix}_final"
+        last = self.trainer.max_iter - 1
+        if self.trainer.iter > last and not is_whole(Path(self.checkpointer.save_dir, f"{name}.pth")):
+            self.checkpointer.save(name, iteration=last)
+
 
 class KeepBest(hooks.BestCheckpointer):
     """detectron2's best checkpoint by `val/sem_seg/mIoU`, remembered when a run is resumed and never resumed from.

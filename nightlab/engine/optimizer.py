@@ -1,5 +1,6 @@
 """Optimiser and learning-rate schedule of the Swin-UPerNet recipe."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW or SGD over groups: no decay on norms and position biases, the backbone at its own multiple of the rate.
+    """AdamW or SGD over groups: no decay on norms and position biases, the backbone and what belongs to the light
+    adaptation at their own multiples of the rate, the latter with its own betas.
 
     Raises:
         InputError: SOLVER.OPTIMIZER is neither.
@@ -27,9 +29,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         base_lr=solver.BASE_LR,
         weight_decay=solver.WEIGHT_DECAY,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-        lr_factor_func=lambda name: solver.BACKBONE_MULTIPLIER if ".backbone." in f".{name}" else 1.0,
+        lr_factor_func=partial(_multiple, cfg),
         overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
     )
+    params = _with_own_betas(cfg, model, params)
     kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
         "AdamW": (torch.optim.AdamW, {"betas": tuple(solver.BETAS)}),
         "SGD": (torch.optim.SGD, {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}),
@@ -44,6 +47,26 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     elif clipping.ENABLED:
         kind = maybe_add_gradient_clipping(cfg, kind)
     return kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **kwargs)
+
+
+def _with_own_betas(cfg: CfgNode, model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups, parameters of the light adaptation apart with AdamW's betas of MODEL.LIGHT."""
+    light = {parameter for name, parameter in model.named_parameters() if _is_light(name)}
+    rest = [{**group, "params": [p for p in group["params"] if p not in light]} for group in groups]
+    own = [{**group, "params": [p for p in group["params"] if p in light]} for group in groups]
+    own = [{**group, "betas": tuple(cfg.MODEL.LIGHT.BETAS)} for group in own]
+    return [group for group in (*rest, *own) if group["params"]]
+
+
+def _is_light(name: str) -> bool:
+    return not {"light", "light_losses"}.isdisjoint(name.split("."))
+
+
+def _multiple(cfg: CfgNode, name: str) -> float:
+    """Of the learning rate, for a parameter."""
+    if "backbone" in name.split("."):
+        return cfg.SOLVER.BACKBONE_MULTIPLIER
+    return cfg.MODEL.LIGHT.LR_MULTIPLIER if _is_light(name) else 1.0
 
 
 def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:

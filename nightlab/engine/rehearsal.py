@@ -18,7 +18,7 @@ from nightlab.benchmark.timing import peak_memory_mib, reset_peak_memory, synchr
 from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES
 from nightlab.data.nightstreet import NightStreet
-from nightlab.engine.stages import stage_config, stages_of
+from nightlab.engine.plan import stage_config, stages_of
 from nightlab.errors import InputError
 
 FRAMES = 4

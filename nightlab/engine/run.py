@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +58,27 @@ def setup(args: Namespace) -> CfgNode:
     check_datasets(cfg)
     check_inference(cfg, torch.device(cfg.MODEL.DEVICE))  # now, and not after the training
     cfg.freeze()
-    default_setup(cfg, args)
+    with kept_config(cfg) if args.eval_only else nullcontext():
+        default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own
     return cfg
+
+
+@contextmanager
+def kept_config(cfg: CfgNode) -> Iterator[None]:
+    """Inside, detectron2 writes the configuration of an evaluation; where the folder has that of a training, by which
+    its report and its users go, it gets a name of its own."""
+    path, aside = Path(cfg.OUTPUT_DIR, "config.yaml"), Path(cfg.OUTPUT_DIR, ".config.trained.yaml")
+    kept = comm.is_main_process() and (path.is_file() or aside.is_file())
+    if kept and not aside.is_file():  # it is there where an evaluation was killed right here
+        path.rename(aside)
+    try:
+        yield
+    finally:
+        if kept:
+            if path.is_file():
+                path.replace(path.with_name("config_eval.yaml"))
+            aside.rename(path)
 
 
 def check_datasets(cfg: CfgNode) -> None:

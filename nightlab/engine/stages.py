@@ -7,6 +7,7 @@ before it. Its checkpoints hold the whole model, so that the last one is the run
 
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from detectron2.engine import HookBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
-from nightlab.config import STAGE_SOLVER
 from nightlab.data.held_out import split_records
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
-from nightlab.engine.step import check_batch
+from nightlab.engine.gains import GAINS
+from nightlab.engine.plan import plan, stage_config, stage_folder, stages_of
 from nightlab.engine.trainer import NightLabTrainer, unwrap
+from nightlab.engine.validation import classes_found_hard, held_out_figures
 from nightlab.errors import InputError, enumerate_some
-from nightlab.light_kinds import TRAINED
 from nightlab.modeling import calibration
 from nightlab.modeling.nightlab import STAGE_PARTS, NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -32,65 +33,7 @@ from nightlab.modeling.weights import read_state_dict
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model_best.pth", "model_final.pth"
-# What --stage takes, and the stages that it means.
-CHOICES = {
-    "all": ("light", "adapt", "image", "region", "rdn", "hdm"),
-    "light": ("light",),
-    "adapt": ("light", "adapt"),
-    "image": ("light", "adapt", "image"),
-    "region": ("region",),
-    "hardness": ("rdn", "hdm"),
-}
-
-
-def stages_of(cfg: CfgNode) -> list[str]:
-    """The stages of a configuration, in order.
-
-    Raises:
-        InputError: a detector without a region level, or labels that do not exist.
-    """
-    labels = cfg.MODEL.HARDNESS.LABELS
-    detector = {"": [], "rdn": ["rdn"], "hdm": ["rdn", "hdm"]}
-    if labels not in detector:
-        raise InputError(f'MODEL.HARDNESS.LABELS: {labels!r} is not one of "", "rdn" and "hdm"')
-    if labels == "hdm" and cfg.MODEL.HARDNESS.BOXES != "region":
-        raise InputError("MODEL.HARDNESS.BOXES: HDM learns regions as they are pasted; component boxes are RDN's alone")
-    light = cfg.MODEL.LIGHT
-    if light.TRAIN not in ("joint", "first"):
-        raise InputError(f'MODEL.LIGHT.TRAIN: {light.TRAIN!r} is not "joint" or "first"')
-    image = ["light", "image"] if light.NAME in TRAINED and light.TRAIN == "first" else ["image"]
-    if len(image) > 1 and "image" not in light.LEVELS:
-        raise InputError('MODEL.LIGHT.TRAIN "first" trains the image level\'s adaptation; add image to LEVELS')
-    if cfg.MODEL.ADAPT.ENABLED:
-        image.insert(-1, "adapt")
-    if not cfg.MODEL.REGION.ENABLED:
-        if labels:
-            raise InputError("MODEL.HARDNESS.LABELS: a detector needs the region level; set MODEL.REGION.ENABLED True")
-        return image
-    return [*image, "region", *detector[labels]]
-
-
-def stage_folder(cfg: CfgNode, stage: str) -> str:
-    """Where a stage keeps its checkpoints; a run of the image level alone keeps them in its own folder."""
-    return cfg.OUTPUT_DIR if stages_of(cfg) == ["image"] else os.path.join(cfg.OUTPUT_DIR, "stages", stage)
-
-
-def stage_config(cfg: CfgNode, stage: str) -> CfgNode:
-    """The configuration of one stage: its folder, what it trains, and its own schedule where STAGES has one."""
-    own = cfg.clone()
-    own.defrost()
-    own.OUTPUT_DIR = stage_folder(cfg, stage)
-    own.MODEL.NIGHTLAB.STAGE = stage
-    if stage != stages_of(cfg)[0]:
-        own.MODEL.WEIGHTS = own.MODEL.TIMM.WEIGHTS = ""  # what the first stage started from
-    if stage != "image":
-        schedule = cfg.STAGES[stage.upper()]
-        for key in STAGE_SOLVER:
-            if schedule[key]:
-                own.SOLVER[key] = schedule[key]
-        own.TEST.EVAL_PERIOD = schedule.EVAL_PERIOD
-    own.freeze()
-    return own
+LATER = ("region", "rdn", "hdm")  # which need to know what is hard
 
 
 def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, watching: Sequence[HookBase] = ()) -> Any:
@@ -100,21 +43,16 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, wat
     image level. The hooks `watching` see the steps of every stage (see `NightLabTrainer`).
 
     Raises:
-        InputError: the configuration has none of the chosen stages, or a stage that they start from is not finished.
+        InputError: as `plan`, or a stage that they start from is not finished.
     """
-    stages = stages_of(cfg)
-    chosen = [stage for stage in stages if stage in CHOICES[choice]]
-    if not chosen or (choice in STAGE_PARTS and choice not in stages):
-        raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
-    for stage in chosen:
-        check_batch(stage_config(cfg, stage).SOLVER, stage)
+    stages, chosen = stages_of(cfg), plan(cfg, choice)
     model: Any = None
     for stage in chosen:
         stage_cfg = stage_config(cfg, stage)
-        given = stage in CHOICES["image"] and cfg.STAGES.IMAGE_LEVEL
+        given = stage not in LATER and cfg.STAGES.IMAGE_LEVEL
         before = stages[stages.index(stage) - 1] if stage != stages[0] and not given else None
         start = _result(cfg, before) if before else None
-        hard = hard_classes(cfg, start) if start and stage not in CHOICES["image"] else None
+        hard = hard_classes(cfg, start) if start and stage in LATER else None
         if before and hard is not None and not any(hard):
             logger.warning("no class is hard on the held-out images: the run ends as image level")
             _finish(cfg, before)
@@ -124,7 +62,8 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, wat
             continue
         logger.info("stage %s (%d of %d): %s", stage, stages.index(stage) + 1, len(stages), stage_cfg.OUTPUT_DIR)
         os.makedirs(stage_cfg.OUTPUT_DIR, exist_ok=True)
-        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume, watching=watching)
+        after = [stage_folder(cfg, later) for later in stages[stages.index(stage) + 1 :]]
+        model = train_stage(stage_cfg, start=start, hard=hard, resume=resume, watching=watching, after=after)
     if len(stages) > 1:
         _finish(cfg, chosen[-1])
     return model if model is not None else _load(build_model(cfg), cfg, _result(cfg, chosen[-1]))
@@ -137,11 +76,19 @@ def train_stage(
     hard: Sequence[bool] | None,
     resume: bool,
     watching: Sequence[HookBase] = (),
+    after: Sequence[str] = (),
 ) -> Any:
-    """Train one stage of `stage_config` from the checkpoint `start`; returns the model."""
+    """Train one stage of `stage_config` from the checkpoint `start`; returns the model.
+
+    What is in its folder from before, unless it is resumed, and in those of the stages `after` it is put aside.
+
+    Raises:
+        InputError: it is resumed, or its region level was trained, with other hard classes.
+    """
     trainer = NightLabTrainer(cfg, hard=hard, watching=watching)
     model: NightLab = unwrap(trainer.model)
-    if start is not None and not (resume and trainer.checkpointer.has_checkpoint()):
+    resume = resume and trainer.checkpointer.has_checkpoint()
+    if start is not None and not resume:
         _load(model, cfg, start)
         if hard is not None:
             model.hard_class_mask.copy_(torch.as_tensor(hard))
@@ -149,15 +96,55 @@ def train_stage(
             assert model.region_level is not None
             model.region_level.start_from(model.image_level, model.hard_class_mask)
     trainer.resume_or_load(resume)
+    if hard is not None:
+        check_hard(cfg, model, hard)
+    _put_aside(after if resume else [cfg.OUTPUT_DIR, *after])
     calibration.reset(model, STAGE_PARTS[cfg.MODEL.NIGHTLAB.STAGE])
     if cfg.MODEL.NIGHTLAB.STAGE == "hdm":
         trainer.measure_gains()
     trainer.train()
+    comm.synchronize()  # the first process writes the last checkpoint, which the others read next
     return trainer.model
 
 
+def check_hard(cfg: CfgNode, model: NightLab, hard: Sequence[bool]) -> None:
+    """Raises InputError where a stage that goes on, or the region level it builds on, has other hard classes."""
+    assert model.region_level is not None
+    known = {"this stage began with": model.hard_class_mask}
+    if not model.region_level.all_classes:
+        known["the region level was trained for"] = model.region_level.used
+    for what, mask in known.items():
+        if mask.tolist() != list(hard):
+            names = split_records(cfg)[0][0]["source"].classes
+            told, now = (
+                ", ".join(n for n, is_hard in zip(names, m, strict=True) if is_hard) for m in (mask.tolist(), hard)
+            )
+            raise InputError(
+                f"{cfg.OUTPUT_DIR}: {what} the hard classes {told}, and now they are {now}; set "
+                "MODEL.NIGHTLAB.HARD_CLASSES to the former, or train from --stage region without --resume"
+            )
+
+
+def _put_aside(folders: Sequence[str]) -> None:
+    """Move the checkpoints of an earlier run in these folders to `earlier/` in each, where nothing is resumed from."""
+    comm.synchronize()  # all have read what they start from, which may be one of them
+    if comm.is_main_process():
+        for folder in map(Path, folders):
+            files = [*folder.glob("model_*.pth"), folder / "last_checkpoint", folder / GAINS]
+            files = [file for file in files if file.is_file()]
+            if files:
+                earlier = folder / "earlier"
+                logger.warning("%s: the checkpoints of an earlier run are moved to %s", folder, earlier)
+                shutil.rmtree(earlier, ignore_errors=True)
+                earlier.mkdir()
+                for file in files:
+                    file.rename(earlier / file.name)
+    comm.synchronize()
+
+
 def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
-    """For each class whether it is hard: as HARD_CLASSES names them, or as the image level's checkpoint says.
+    """For each class whether it is hard: as HARD_CLASSES names them, or as the image level's checkpoint says; where
+    that is an image level of elsewhere, which says nothing, by its IoU on the held-out images.
 
     Classes without a pixel in the training set are never hard: nothing could be learned about them.
 
@@ -172,9 +159,7 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
         raise InputError(
             f"MODEL.NIGHTLAB.HARD_CLASSES: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
         )
-    state = read_state_dict(checkpoint)
-    mask = state.get("model", state)["hard_class_mask"].tolist()
-    hard = [name in named for name in classes] if named else mask
+    hard = [name in named for name in classes] if named else _known_hard(cfg, checkpoint, len(classes))
     missing = {i for i, is_hard in enumerate(hard) if is_hard}
     for record in records:
         if not missing:
@@ -185,6 +170,18 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     if missing:
         logger.warning("never in the training labels, so not hard: %s", ", ".join(classes[i] for i in sorted(missing)))
     return [is_hard and i not in missing for i, is_hard in enumerate(hard)]
+
+
+def _known_hard(cfg: CfgNode, checkpoint: str, number: int) -> list[bool]:
+    """The mask of a checkpoint or, where it names no class and is a given image level, of its IoU."""
+    state = read_state_dict(checkpoint)
+    mask = state.get("model", state).get("hard_class_mask", torch.zeros(number)).bool()
+    if mask.any() or not cfg.STAGES.IMAGE_LEVEL:
+        return mask.tolist()
+    logger.info("%s: names no hard class; it is evaluated on the held-out images", checkpoint)
+    model, (_, held_out) = _load(build_model(cfg), cfg, checkpoint), split_records(cfg)
+    figures = held_out_figures(cfg, model, held_out, "none")
+    return classes_found_hard(cfg, figures, held_out[0]["source"].classes).tolist()
 
 
 def is_finished(cfg: CfgNode) -> bool:

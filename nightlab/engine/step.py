@@ -12,7 +12,8 @@ from detectron2.utils import comm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nightlab.engine.faults import BadFiles, BadSteps, NormStatistics
+from nightlab.data.workers import noticed_when_asked
+from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers, NormStatistics
 from nightlab.errors import InputError
 from nightlab.signals import StopRequest
 
@@ -25,9 +26,10 @@ class GuardedTrainer(AMPTrainer):
     A step may take its images in several batches: their gradients add up in each process, and go to the others with the
     last one. Between its forward and backward pass the processes agree, by one small reduction on the device, on three
     things: whether a loss of any of them is no finite number, whether any was asked to stop, and whether any met a bad
-    file. If a loss is bad, every gradient is made NaN. AMP's scaler then skips the step by itself, and what was agreed
-    is read off the device after it, for which nothing waits; without AMP it is the norm of the gradient that is looked
-    at, for which a GPU must be waited for. A step that AMP skips because the scaled gradient overflows is no fault.
+    file. If a loss is bad, every gradient is made NaN. AMP's scaler then skips the step by itself; what was agreed is
+    read when the scaler, as torch has it, waits for the gradient. Without AMP the gradient's norm is looked at, for
+    which a GPU must be waited for as well. A step that AMP skips because the scaled gradient overflows is no fault,
+    unless it does so unscaled: then it is the gradient itself that is no finite number.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class GuardedTrainer(AMPTrainer):
         gather_metric_period: int,
         steps: BadSteps,
         files: BadFiles,
+        workers: DeadWorkers,
         stop: StopRequest,
         accumulate: int = 1,
         divide_together: Callable[[Batches], Batches] = list,
@@ -56,12 +59,18 @@ class GuardedTrainer(AMPTrainer):
         self.amp = amp
         self.steps = steps
         self.files = files
+        self.workers = workers
         self.stop = stop
         self.accumulate = accumulate
         self._divide_together = divide_together
         self._recomputes = recomputes
         self._norms: NormStatistics | None = None
         self._others_stop = False
+        self._steps_taken = 0
+        optimizer.register_step_post_hook(self._count_step)
+
+    def _count_step(self, *_: Any) -> None:
+        self._steps_taken += 1
 
     @property
     def stop_now(self) -> bool:
@@ -71,7 +80,7 @@ class GuardedTrainer(AMPTrainer):
     def run_step(self) -> None:
         assert self.model.training, "the model was left in evaluation mode"
         start = time.perf_counter()
-        batch = next(self._data_loader_iter)
+        batch = self._next_batch()
         data_time = time.perf_counter() - start
         self._norms = self._norms or NormStatistics(self.model)
         self._norms.keep()
@@ -87,6 +96,19 @@ class GuardedTrainer(AMPTrainer):
             self._write_metrics(losses, data_time)
         if new_files:
             self.files.share()
+
+    def _next_batch(self) -> list[dict[str, Any]]:
+        """The batch of this iteration; where a worker of the loader has died, from new ones."""
+        while True:
+            try:
+                with noticed_when_asked():  # the first time, the loader begins here
+                    batches = self._data_loader_iter
+                return next(batches)
+            except RuntimeError as error:
+                self.workers.died(error, self.iter)
+            self._data_loader_iter_obj = None
+            self.data_loader._iterator = None  # which keeps its workers from one pass to the next
+            self.data_loader.batch_sampler.start_iter = self.iter
 
     def _gradients(self, batch: list[dict[str, Any]]) -> tuple[dict[str, Tensor], Tensor]:
         """Adds up the gradients of a step; returns its losses, and what the processes agree on (see `_agree`)."""
@@ -136,11 +158,15 @@ class GuardedTrainer(AMPTrainer):
                 self.optimizer.step()
             _, stop, new_files = agreed.tolist()
             return is_bad, bool(stop), bool(new_files)
-        read = _reading(agreed)
+        read, before = _reading(agreed), self._steps_taken
         self.grad_scaler.step(self.optimizer)
         is_bad, stop, new_files = (bool(value) for value in read())
-        # A bad loss says nothing about the scale, which is only put back as it was.
-        self.grad_scaler.update(self.grad_scaler.get_scale() if is_bad else None)
+        scale = None
+        if self._steps_taken == before:  # skipped
+            current = self.grad_scaler.get_scale()
+            is_bad = is_bad or current <= 1
+            scale = current if is_bad else None  # which a bad loss or gradient says nothing about
+        self.grad_scaler.update(scale)
         return is_bad, stop, new_files
 
     def _gradient_norm(self) -> Tensor:
@@ -176,7 +202,8 @@ def check_batch(solver: CfgNode, stage: str) -> None:
 
 def _reading(values: Tensor) -> Callable[[], list[float]]:
     """Starts copying from the device; the function that comes back waits for the copy and for nothing after it."""
-    copy = values.to("cpu", non_blocking=True)
+    # Into pinned memory: a copy to any other waits for the device at once.
+    copy = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
     copied = torch.cuda.Event()
     copied.record()
 

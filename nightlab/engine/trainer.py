@@ -3,7 +3,7 @@
 import logging
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
-from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventStorage
@@ -21,21 +20,19 @@ from nightlab.data.adaptation import adaptation_sets
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import (
     Mapper,
-    build_test_loader,
     build_train_loader,
     unpaired_crops,
 )
 from nightlab.data.region_mapper import FrameMapper, RegionMapper
 from nightlab.engine.checkpoint import NightLabCheckpointer
-from nightlab.engine.faults import BadFiles, BadSteps
+from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.gains import GAINS, gains_of
 from nightlab.engine.in_tensorboard import put_gains, put_levels
 from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.engine.step import GuardedTrainer
 from nightlab.engine.sync_norm import synchronise_batch_norm
-from nightlab.evaluation.evaluator import NightLabEvaluator
-from nightlab.evaluation.metrics import is_hard
+from nightlab.engine.validation import Validation, classes_found_hard, held_out_figures
 from nightlab.modeling.weights import load_backbone_weights
 from nightlab.signals import Stopped, StopRequest
 
@@ -93,6 +90,7 @@ class NightLabTrainer(DefaultTrainer):
             gather_metric_period=cfg.SOLVER.LOG_PERIOD,
             steps=BadSteps(cfg.SOLVER.STOP_AFTER_BAD_STEPS),
             files=BadFiles(cfg.DATALOADER.MAX_BAD_FILES),
+            workers=DeadWorkers(cfg.DATALOADER.MAX_DEAD_WORKERS),
             stop=self._stop,
             accumulate=cfg.SOLVER.ACCUMULATE,
             divide_together=model.divided_together,
@@ -155,17 +153,12 @@ class NightLabTrainer(DefaultTrainer):
         """Figures on the held-out images. In the stages "adapt" and "image", the classes found hard go into the model,
         and so into its checkpoints; the region stage is judged on the hard regions of the ground truth."""
         model = unwrap(self.model)
-        model.source = VALIDATION_SOURCES.get(self.stage, "none")
-        source = self._val_records[0]["source"]
-        evaluator = NightLabEvaluator("val", source.classes, model.hard_class_mask.tolist())
-        with model.returning(scores=False):
-            results = inference_on_dataset(model, build_test_loader(self.cfg, self._val_records), evaluator)
-        figures = comm.all_gather(results)[0]["sem_seg"]
+        figures = held_out_figures(self.cfg, model, self._val_records, VALIDATION_SOURCES.get(self.stage, "none"))
         if comm.is_main_process():
             put_levels(model, self._val_records)
         if self.stage in ("adapt", "image"):
-            iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
-            model.hard_class_mask.copy_(torch.from_numpy(is_hard(iou, self.cfg.MODEL.NIGHTLAB.HARD_IOU)))
+            classes = self._val_records[0]["source"].classes
+            model.hard_class_mask.copy_(classes_found_hard(self.cfg, figures, classes))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
 
@@ -181,18 +174,6 @@ class NightLabTrainer(DefaultTrainer):
         key = (self.cfg.SEED, STAGE_KEYS[self.stage], self.iter, comm.get_rank())
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         super().run_step()
-
-
-class Validation(hooks.EvalHook):
-    """detectron2's EvalHook, also right after the last step, before the final checkpoint is written."""
-
-    def __init__(self, period: int, validate: Callable[[], dict[str, Any]]):
-        super().__init__(period, validate, eval_after_train=False)
-
-    def after_step(self) -> None:
-        super().after_step()
-        if self.trainer.iter + 1 == self.trainer.max_iter:
-            self._do_eval()
 
 
 class ProgressPrinter(CommonMetricPrinter):

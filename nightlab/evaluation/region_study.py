@@ -25,7 +25,7 @@ from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.nightlab import ORACLES, NightLab
 from nightlab.modeling.region_level import UNUSED
 from nightlab.modeling.regions import choose, crop_and_zoom
-from nightlab.modeling.sources import SOURCES, Candidates
+from nightlab.modeling.sources import SOURCES, Candidates, moved_at_random
 
 IMAGE_LEVEL = "image level"
 # The image level itself on the crops that an oracle chose, all K classes replaced.
@@ -115,8 +115,7 @@ class RegionStudy:
             self.row(name, 0).add(image_id, other.image_pass(image.frame).log_probabilities.argmax(dim=0), label)
         for source in self.sources:
             start = self._now()
-            candidates = self._candidates(source, image, given)
-            found = self._best(candidates)
+            found = self._found(source, image, given)
             boxes, spent = found.boxes, self._now() - start
             if source == "detector":
                 scores, gains = scored_gains(self.model, image, given["sem_seg"], found)
@@ -131,6 +130,14 @@ class RegionStudy:
         """The time in seconds, once the device has done what it was given."""
         synchronize(self.model.device)
         return time.perf_counter()
+
+    def _found(self, source: str, image: ImagePass, given: dict[str, Any]) -> Candidates:
+        """The best regions of a source; "random" are the detector's at other places, where there is one."""
+        if source != "random" or self.model.detector is None:
+            return self._best(self._candidates(source, image, given))
+        found = self._best(self.model.detected(image))
+        found = Candidates(*(part[found.scores >= self.model.score_thresh] for part in found[:2]))
+        return found._replace(boxes=moved_at_random(found.boxes, self.model.view(image, given)))
 
     def _candidates(self, source: str, image: ImagePass, given: dict[str, Any]) -> Candidates:
         view = self.model.view(image, given)._replace(max_regions=self.numbers[-1])

@@ -61,7 +61,7 @@ class DualLevelGraph(nn.Module):
         model = self.model
         image = model.image_pass(_channels_first(frame))
         found = self.found(image)
-        pasted = fixed.paste(self.region_logits(image.frame, found), found, image.size, self.largest)
+        pasted = fixed.paste(self.region_logits(image.frame, found), found, image.size, self.largest(image.size))
         merged = merge.joined(image.log_probabilities, pasted, self.used, model.merge_rule)
         before = decided(image.log_probabilities).labels
         return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
@@ -69,13 +69,12 @@ class DualLevelGraph(nn.Module):
     def found(self, image: ImagePass) -> Scored:
         """What `NightLab.detected` and `NightLab.choose` find, filled up to MAX_REGIONS."""
         model = self.model
-        assert model.detector is not None and model.rule is not None
+        assert model.detector is not None
         proposed = self.proposed(model.detector, image)
-        rule = model.rule if model.labels.boxes == "component" else model.rule.for_regions()
         in_frame = proposed._replace(
             boxes=proposed.boxes / image.seen_per_frame, scores=model.region_scores(proposed.scores)
         )
-        regions = fixed.regions(rule, in_frame, image.size)
+        regions = fixed.regions(model.detected_rule(image.size), in_frame, image.size)
         regions = regions._replace(real=regions.real & (regions.scores >= model.score_thresh))
         return fixed.best(regions, model.max_regions, model.nms_thresh)
 
@@ -123,11 +122,9 @@ class DualLevelGraph(nn.Module):
         index = torch.where(every.real, every.scores, fixed.LOWEST).sort(descending=True, stable=True).indices[:after]
         return Scored(*(part[index] for part in every))
 
-    @property
-    def largest(self) -> Size:
-        """The height and width in pixels that no region exceeds."""
-        rule = self.model.rule
-        assert rule is not None
+    def largest(self, frame: Size) -> Size:
+        """The height and width in pixels of a frame (height, width) that no region exceeds."""
+        rule = self.model.detected_rule(frame)
         return (math.ceil(rule.crop_size[0] / rule.min_zoom), math.ceil(rule.crop_size[1] / rule.min_zoom))
 
 

@@ -68,8 +68,7 @@ class Adversary(nn.Module):
             divisor: as for `segmentation_loss`.
         """
         count = len(source)
-        of_both = None if valid is None else torch.cat([valid, torch.ones_like(valid)])
-        output = level(torch.cat([source, target]), of_both)
+        output = level(torch.cat([source, target]))
         aux = output.aux_logits
         own = output._replace(logits=output.logits[:count], aux_logits=None if aux is None else aux[:count])
         outcome = self(output.logits[:count], output.logits[count:], valid)

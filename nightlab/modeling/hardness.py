@@ -95,7 +95,7 @@ class RegionRPN(RPN):
     def forward(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """As detectron2's; with class scores, proposals also have `pred_classes`."""
+        """As detectron2's, without proposals in training; with class scores, they also have `pred_classes`."""
         if not self.num_classes:
             return super().forward(images, features, gt_instances)
         inputs = [features[name] for name in self.in_features]
@@ -119,13 +119,12 @@ class RegionRPN(RPN):
     def predict_proposals(
         self, anchors: list[Boxes], scores: list[Tensor], deltas: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> list[Instances]:
-        """As detectron2's, but in training none where they are no numbers: it is for the loss, which all processes look
-        at together, to end a step. detectron2 raises an error, in one process of several."""
-        try:
+        """As detectron2's, but in training none: a step learns from its losses, and to look for the best boxes would
+        only wait for the device (and raise an error where they are no numbers, in one process of several)."""
+        if not self.training:
             return super().predict_proposals(anchors, scores, deltas, image_sizes)
-        except FloatingPointError:
-            none = scores[0].new_zeros(0)
-            return [Instances(s, proposal_boxes=Boxes(none.view(0, 4)), objectness_logits=none) for s in image_sizes]
+        none = scores[0].new_zeros(0)
+        return [Instances(s, proposal_boxes=Boxes(none.view(0, 4)), objectness_logits=none) for s in image_sizes]
 
     def _best(self, proposals: Instances) -> Instances:
         """Of the proposals for all classes as many as detectron2 keeps, the best first."""

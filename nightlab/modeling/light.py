@@ -84,7 +84,11 @@ class LightAdapter(nn.Module):
         return resize_to(self.generator(2 * x - 1).float().tanh(), (height, width))
 
     def forward(self, images: Tensor) -> Tensor:
-        return (images / 255 + self.light_map(images)).clamp(0, 1) * 255
+        adapted = images / 255 + self.light_map(images)
+        cut = adapted.clamp(0, 1)
+        if self.training:  # the gradient passes the cut, or a map that has gone white would stay so for ever
+            cut = adapted + (cut - adapted).detach()
+        return cut * 255
 
 
 class Translator(nn.Module):
@@ -152,6 +156,12 @@ class ScriptedEnhancement(nn.Module):
                 f"{path}: not a TorchScript file ({reason}); save the network with torch.jit.save"
             ) from None
         self.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "ScriptedEnhancement":
+        """Its own norms and dropout are at test always: it is used as it was trained."""
+        super().train(mode)
+        self.network.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         return _enhanced(images, self.network(images / 255))

@@ -26,7 +26,7 @@ from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass, posterior
 from nightlab.modeling.labelling import LabelRule
 from nightlab.modeling.region_level import RegionLevel
-from nightlab.modeling.regions import RegionRule, choose, crop_and_zoom
+from nightlab.modeling.regions import RegionRule, choose, crop_and_zoom, seen_per_frame
 from nightlab.modeling.scored import Scored
 from nightlab.modeling.segmentor import Segmentor
 from nightlab.modeling.sources import SOURCES, Candidates, View, no_candidates
@@ -315,7 +315,7 @@ class NightLab(nn.Module):
             frame=image.size,
             log_probabilities=image.log_probabilities,
             hard=self.hard_class_mask,
-            rule=self.rule,
+            rule=self.rule.for_frame(image.size),
             min_area=self.min_area,
             merge_distance=self.merge_distance,
             max_regions=self.max_regions,
@@ -332,13 +332,17 @@ class NightLab(nn.Module):
                 "MODEL.NIGHTLAB.REGIONS detector: this configuration has no detector; set MODEL.HARDNESS.LABELS, or "
                 f"name one of {', '.join(SOURCES)}"
             )
-        assert self.rule is not None
         proposals = detector(image.output.image, image.output.features, image.output.logits, image.seen)[0][0]
         boxes = proposals.proposal_boxes.tensor / image.seen_per_frame
-        rule = self.rule if self.labels.boxes == "component" else self.rule.for_regions()
-        regions, source = rule.regions(boxes, image.size)
+        regions, source = self.detected_rule(image.size).regions(boxes, image.size)
         classes = proposals.pred_classes[source] if proposals.has("pred_classes") else None
         return Candidates(regions, self.region_scores(proposals.objectness_logits, raw=raw)[source], classes)
+
+    def detected_rule(self, frame: tuple[int, int]) -> RegionRule:
+        """How the detector's boxes, in pixels of a frame (height, width), become regions."""
+        assert self.rule is not None
+        rule = self.rule.for_frame(frame)
+        return rule if self.labels.boxes == "component" else rule.for_regions()
 
     def region_scores(self, logits: Tensor, *, raw: bool = False) -> Tensor:
         """The scores `[N]`, in 0...1, of regions that the detector gives these logits."""
@@ -444,8 +448,7 @@ class NightLab(nn.Module):
     def _fit(self, image: Tensor, scale: float = 1.0) -> Tensor:
         """The frame scaled, aspect kept, to fit into `image_size` times `scale` (anti-aliased where it shrinks)."""
         height, width = image.shape[-2:]
-        box_height, box_width = self.image_size if all(self.image_size) else (height, width)
-        ratio = scale * min(box_height / height, box_width / width)
+        ratio = scale * seen_per_frame((height, width), self.image_size)
         size = (max(round(height * ratio), 1), max(round(width * ratio), 1))
         if size == (height, width):
             return image

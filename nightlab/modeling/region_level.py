@@ -65,8 +65,8 @@ class RegionLevel(nn.Module):
         """The segmentor that it wraps."""
         return self.segmentor
 
-    def forward(self, crops: Tensor, valid: Tensor | None = None) -> SegmentorOutput:
-        output = self.segmentor(crops, valid)
+    def forward(self, crops: Tensor) -> SegmentorOutput:
+        output = self.segmentor(crops)
         aux = output.aux_logits
         return output._replace(logits=self._mask(output.logits), aux_logits=None if aux is None else self._mask(aux))
 

@@ -24,9 +24,10 @@ class RegionRule:
     Attributes:
         crop_size: (height, width) of crops, the same in training and at test.
         context: boxes grow by this factor about their centre first.
-        min_zoom, max_zoom: crop pixels per frame pixel; a region is at most `crop_size / min_zoom` large, and at least
-            `crop_size / max_zoom`.
+        min_zoom, max_zoom: crop pixels per pixel of what the image level sees; a region is at most `crop_size /
+            min_zoom` of those large, and at least `crop_size / max_zoom`.
         tiled: a box longer than the largest region becomes several regions; else the one in its middle.
+        image_size: what the image level scales frames to fit into, for `for_frame`; zeros: it sees frames as they are.
     """
 
     crop_size: Size
@@ -34,6 +35,7 @@ class RegionRule:
     min_zoom: float = 1.5
     max_zoom: float = 3.0
     tiled: bool = True
+    image_size: Size = (0, 0)
 
     def __post_init__(self) -> None:
         if not 0 < self.min_zoom <= self.max_zoom:
@@ -41,9 +43,17 @@ class RegionRule:
 
     @classmethod
     def from_config(cls, cfg: "CfgNode") -> "RegionRule":
-        """What MODEL.REGION says."""
+        """What MODEL.REGION says, for frames that the image level sees as INPUT.IMAGE_SIZE says."""
         region = cfg.MODEL.REGION
-        return cls(tuple(region.CROP_SIZE), region.CONTEXT, *region.ZOOM_RANGE)
+        seen = tuple(cfg.INPUT.IMAGE_SIZE)
+        low, high = region.ZOOM_RANGE
+        return cls(tuple(region.CROP_SIZE), region.CONTEXT, low, high, image_size=seen)
+
+    def for_frame(self, frame: Size) -> "RegionRule":
+        """The rule for boxes in pixels of a frame (height, width): of sets whose frames differ in size, regions show
+        things equally large."""
+        ratio = seen_per_frame(frame, self.image_size)
+        return replace(self, min_zoom=self.min_zoom * ratio, max_zoom=self.max_zoom * ratio, image_size=(0, 0))
 
     def for_regions(self) -> "RegionRule":
         """The rule for boxes that were learned from regions: with their context, and larger than them by error only."""
@@ -94,6 +104,11 @@ class RegionRule:
         y, x = y.flatten().to(device), x.flatten().to(device)
         boxes = torch.stack([columns[x, 0], rows[y, 0], columns[x, 1], rows[y, 1]], dim=1)
         return shift_inside(boxes, frame)
+
+
+def seen_per_frame(frame: Size, image_size: Size) -> float:
+    """By what a frame (height, width) is scaled, aspect kept, to fit into `image_size`; zeros: not at all."""
+    return min(image_size[0] / frame[0], image_size[1] / frame[1]) if all(image_size) else 1.0
 
 
 def shift_inside(boxes: Tensor, frame: Size) -> Tensor:

@@ -126,16 +126,13 @@ class Segmentor(nn.Module):
         """Images are padded to multiples of this, the backbone's finest stride."""
         return int(self.backbone.size_divisibility)  # type: ignore[arg-type]
 
-    def adapt(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Light adaptation; pixels that are not `valid` (bool `[B, 1, H, W]`), as padding, stay as they are."""
-        if self.light is None:
-            return images
-        adapted = self.light(images)
-        return adapted if valid is None else torch.where(valid, adapted, images)
+    def adapt(self, images: Tensor) -> Tensor:
+        """Images after the light adaptation; themselves where there is none."""
+        return images if self.light is None else self.light(images)
 
-    def forward(self, images: Tensor, valid: Tensor | None = None) -> SegmentorOutput:
-        """The auxiliary head runs in training only; `valid` as for `adapt`."""
-        adapted = self.adapt(images, valid)
+    def forward(self, images: Tensor) -> SegmentorOutput:
+        """The auxiliary head runs in training only."""
+        adapted = self.adapt(images)
         x = (adapted - self.pixel_mean) / self.pixel_std
         # Zeros are the mean colour here, as in detectron2's ImageList.
         x = self._pad(x, 0).contiguous(memory_format=self.memory_format)

@@ -81,6 +81,13 @@ def random(view: View) -> Candidates:
     return Candidates(shift_inside(boxes.to(device), view.frame), scores)
 
 
+def moved_at_random(boxes: Tensor, view: View) -> Tensor:
+    """As many boxes `[R, 4]` of the same sizes at random places of the frame, the same ones for the same image."""
+    places = np.random.default_rng((9, view.key)).uniform(0, 1, (len(boxes), 2)) * np.array(view.frame[::-1])
+    centre, half = torch.as_tensor(places).to(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
+    return shift_inside(torch.cat([centre - half, centre + half], dim=1), view.frame)
+
+
 def predicted(view: View) -> Candidates:
     """Components of hard classes in the image level's own prediction, by their mean probability of a hard class."""
     boxes, _ = components(view, view.log_probabilities.argmax(dim=0))

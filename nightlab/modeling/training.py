@@ -21,17 +21,19 @@ def losses(model: NightLab, batched_inputs: list[dict[str, Any]]) -> dict[str, T
     if model.stage in ("rdn", "hdm"):
         assert model.detector is not None
         return labelling.losses(model, model.detector, batched_inputs)
+    level = _learning(model)
     images = _stacked(model, batched_inputs, "image")
-    valid = valid_pixels(batched_inputs, images)
+    if level.own_segmentor.light is not None:
+        continue_borders(images, batched_inputs)
     if model.stage == "light":
-        return _light_losses(model, model.image_level, batched_inputs, images, model.image_level.adapt(images, valid))
+        return _light_losses(model, model.image_level, batched_inputs, images, model.image_level.adapt(images))
     target = torch.stack([x["sem_seg"].to(model.device, non_blocking=True) for x in batched_inputs])
     divisor = batched_inputs[0].get("divisor")
     if model.adversary is not None:
         night = _stacked(model, batched_inputs, "night")
+        valid = valid_pixels(batched_inputs, images)
         return model.adversary.losses(model.image_level, images, night, target, valid, divisor)
-    level = _learning(model)
-    output = level(images, valid)
+    output = level(images)
     found = level.losses(output, target, divisor)
     if model.learns_light:
         found |= _light_losses(model, level.own_segmentor, batched_inputs, images, output.adapted)
@@ -47,6 +49,15 @@ def divided_together(model: NightLab, batches: list[list[dict[str, Any]]]) -> li
     valid = torch.stack([_learning(model).count_valid(target) for target in targets]).sum()
     divisor = mean_over_processes(valid / len(batches))
     return [[{**x, "divisor": divisor} for x in batch] for batch in batches]
+
+
+def continue_borders(images: Tensor, batched_inputs: list[dict[str, Any]]) -> None:
+    """Crops `[B, 3, H, W]` that are padded get their last row and column repeated there, in place: black padding would
+    shift the light map beside it, and tell the discriminator which images are labelled."""
+    for image, given in zip(images, batched_inputs, strict=True):
+        height, width = given.get("valid_size", image.shape[-2:])
+        image[:, height:] = image[:, height - 1 : height]
+        image[:, :, width:] = image[:, :, width - 1 : width]
 
 
 def valid_pixels(batched_inputs: list[dict[str, Any]], images: Tensor) -> Tensor | None:

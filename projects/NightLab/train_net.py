@@ -12,8 +12,8 @@ import sys
 from detectron2.engine import default_argument_parser
 
 from nightlab.engine.launching import launch_run
+from nightlab.engine.plan import CHOICES
 from nightlab.engine.run import run
-from nightlab.engine.stages import CHOICES
 from nightlab.errors import exits_on_input_error
 
 

@@ -219,7 +219,7 @@ def test_crops_as_configured(repository):
     opts += ("MODEL.REGION.CONTEXT_RANGE", "[1.0, 2.0]", "MODEL.REGION.SHIFT", 0.125, "MODEL.REGION.CONTEXT", 2.0)
     opts += ("MODEL.REGION.RANDOM_SHARE", 0.5, "MODEL.REGION.MERGE_DISTANCE", 3)
     crops = RegionMapper(config(repository, *opts), HARD)
-    assert crops.rule == RegionRule((32, 64), 2.0, 1.0, 2.0) and crops.hard == list(HARD)
+    assert crops.rule == RegionRule((32, 64), 2.0, 1.0, 2.0, image_size=(1024, 2048)) and crops.hard == list(HARD)
     assert (crops.context_range, crops.shift, crops.random_share) == ((1.0, 2.0), 0.125, 0.5)
     assert (crops.min_area, crops.merge_distance, len(crops.augmentations.augs)) == (9, 3, 2)
     still = RegionMapper(config(repository, "INPUT.RANDOM_FLIP", "none", "INPUT.PHOTOMETRIC", False), HARD)

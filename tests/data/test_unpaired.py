@@ -28,7 +28,7 @@ class Source:
 RECORDS = [{"source": Source(), "colour": colour} for colour in (50, 100, 150)]
 
 
-@pytest.mark.parametrize("options", [{"scale_range": (0.5, 2.0)}, {"zoom_range": (1.5, 3.0)}, {}])
+@pytest.mark.parametrize("options", [{"scale_range": (0.5, 2.0)}, {"rule": RegionRule((24, 32), 1.0, 1.5, 3.0)}, {}])
 def test_crops_follow_from_their_key(options):
     crops = UnpairedCrops(RECORDS, crop_size=(16, 24), **options)
     assert crops((1, 0, 5, 2)).shape == (3, 16, 24) and crops((1, 0, 5, 2)).dtype == torch.uint8
@@ -65,7 +65,7 @@ def around_poles(records, classes):
         flip=False,
         photometric=False,
     )
-    crops = UnpairedCrops(records, crop_size=(16, 16), zoom_range=(2, 2), regions=regions, classes=classes)
+    crops = UnpairedCrops(records, crop_size=(16, 16), rule=regions.rule, regions=regions, classes=classes)
     return [set(crops((1, 0, i, 0))[0].flatten().tolist()) for i in range(12)]
 
 

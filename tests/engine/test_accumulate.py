@@ -12,7 +12,7 @@ from detectron2.utils.events import EventStorage
 from nightlab.benchmark.calls import random_inputs
 from nightlab.config import load_config
 from nightlab.engine import step
-from nightlab.engine.faults import BadFiles, BadSteps
+from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.step import GuardedTrainer, check_batch
 from nightlab.errors import InputError
 from nightlab.signals import StopRequest
@@ -38,7 +38,7 @@ VERSION: 2
 
 def guarded(model, batches, lr=1.0, **more):
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    given = {"steps": BadSteps(9), "files": BadFiles(9), "stop": StopRequest()}
+    given = {"steps": BadSteps(9), "files": BadFiles(9), "workers": DeadWorkers(0), "stop": StopRequest()}
     return GuardedTrainer(model, cycle(batches), optimizer, amp=False, gather_metric_period=1, **given, **more)
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from nightlab.config import load_config
+from nightlab.engine.plan import stages_of
 from nightlab.engine.run import run, setup
-from nightlab.engine.stages import stages_of, train_stages
+from nightlab.engine.stages import train_stages
 from nightlab.errors import InputError
 
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)

@@ -88,16 +88,27 @@ def test_a_full_disk_gives_one_line(config, monkeypatch):  # noqa: F811
         run(arguments(config, *BARE))
 
 
-def test_a_worker_that_dies_gives_one_line(config, monkeypatch):  # noqa: F811
+def test_workers_that_die_are_replaced_up_to_a_limit(config, tmp_path, monkeypatch, caplog):  # noqa: F811
     from nightlab.data.mapper import TrainMapper
 
-    mapped = TrainMapper.__call__
+    run(arguments(config, *BARE, "DATALOADER.NUM_WORKERS", "1"))
+    undisturbed = weights(tmp_path / "out" / "model_final.pth")
+    mapped, times = TrainMapper.__call__, tmp_path / "times"
 
     def dying(self, record, key):
-        if key[2] == 1:
+        if key[2] == 1 and (not times.exists() or times.read_text() == "always"):
+            times.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return mapped(self, record, key)
 
     monkeypatch.setattr(TrainMapper, "__call__", dying)
+    given = [*BARE, "DATALOADER.NUM_WORKERS", "1", "OUTPUT_DIR", str(tmp_path / "disturbed")]
+    with caplog.at_level("WARNING", "nightlab"):
+        run(arguments(config, *given))
+    assert "(number 1); going on with new workers" in caplog.text
+    disturbed = weights(tmp_path / "disturbed" / "model_final.pth")
+    assert all(torch.equal(disturbed[key], value) for key, value in undisturbed.items())
+
+    times.write_text("always")
     with pytest.raises(InputError, match=r"^DataLoader worker .* run the same command with --resume .*NUM_WORKERS"):
-        run(arguments(config, *BARE, "DATALOADER.NUM_WORKERS", "1"))
+        run(arguments(config, *given, "DATALOADER.MAX_DEAD_WORKERS", "1"))

@@ -37,6 +37,17 @@ def test_the_backbone_has_its_own_rate(nano_cfg, model):
         assert group["lr"] == pytest.approx(nano_cfg.SOLVER.BASE_LR * factor), name
 
 
+def test_the_players_of_the_light_adaptation_have_their_own_rate_and_betas(nano_cfg):
+    nano_cfg.MODEL.LIGHT.NAME, nano_cfg.MODEL.LIGHT.LR_MULTIPLIER = "relam", 0.5
+    model = NightLab(nano_cfg)
+    found = groups(build_optimizer(nano_cfg, model), model)
+    players = [name for name in found if ".light." in name or ".light_losses." in name]
+    assert any("discriminator" in name for name in players) and any("generator" in name for name in players)
+    for name, group in found.items():
+        factor, betas = (0.5, (0.5, 0.999)) if name in players else (1.0, (0.9, 0.999))
+        assert group["lr"] == pytest.approx(nano_cfg.SOLVER.BASE_LR * factor) and group["betas"] == betas, name
+
+
 def test_clipping_bounds_the_norm_of_all_gradients(nano_cfg, model):
     nano_cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
     nano_cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5

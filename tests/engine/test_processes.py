@@ -13,7 +13,7 @@ from PIL import Image
 from .test_run import config  # noqa: F401 (a fixture)
 from .test_stages import dual  # noqa: F401 (a fixture)
 
-# Every stage ends with a comparison of all weights and statistics. The detector's batches are counted: how many hard
+# All weights and statistics are summed up after every stage. The detector's batches are counted: how many hard
 # regions each process had.
 TWO = """
 import json, sys
@@ -31,8 +31,8 @@ train, mapped, counts, compared = NightLabTrainer.train, FrameMapper.__call__, [
 
 def trained(self):
     train(self)
-    sums = comm.all_gather([float(x.double().sum()) for x in self.model.state_dict().values()])
-    compared.append([self.stage, sums[0] == sums[1]])
+    # What they have is compared afterwards: here, the processes must not wait for each other.
+    compared.append([self.stage, [float(x.double().sum()) for x in self.model.state_dict().values()]])
 
 def counted(self, record, key):
     item = mapped(self, record, key)
@@ -103,7 +103,8 @@ def test_all_stages_in_two_processes(dual, sparse, tmp_path):  # noqa: F811
     done = finished(script, tmp_path, dual, sparse)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second, alone = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0", "1", "alone"))
-    assert first["compared"] == second["compared"] == [[s, True] for s in ("image", "region", "rdn", "hdm")]
+    assert first["compared"] == second["compared"], "equal weights and statistics after every stage"
+    assert [stage for stage, _ in first["compared"]] == ["image", "region", "rdn", "hdm"]
     at = [{(stage, iteration): boxes for stage, iteration, boxes in part["counts"]} for part in (first, second)]
     assert any((at[0][key] == 0) != (at[1][key] == 0) for key in at[0]), "a hard region in one process only"
     assert second["results"] == {"best": {}, "last": {}}

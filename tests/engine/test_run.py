@@ -84,10 +84,12 @@ def test_train_resume_and_evaluate(config, tmp_path):
     assert (out / "cost.json").is_file() and (out / "report.html").is_file()
     assert all(torch.equal(value, whole[key]) for key, value in weights(out / "model_final.pth").items())
 
-    # Evaluation alone gives the same figures.
+    # Evaluation alone gives the same figures, and the run stays described as it was trained.
+    trained = (out / "config.yaml").read_text()
     opts = ("MODEL.WEIGHTS", str(out / "model_final.pth"), "TEST.PREDICTIONS", "True")
     alone = run(arguments(config, *opts, eval_only=True))
     assert alone["tiny_test"]["sem_seg"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
+    assert (out / "config.yaml").read_text() == trained and "model_final.pth" in (out / "config_eval.yaml").read_text()
     predictions = out / "evaluation" / "tiny_test" / "predictions"
     assert len(list(predictions.glob("eval/*.png"))) == 2 and not (predictions / "last").exists(), "on request"
 

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from nightlab.config import load_config
+from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import run, setup
-from nightlab.engine.stages import hard_classes, stage_config, stages_of
+from nightlab.engine.stages import hard_classes
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
 
@@ -140,12 +141,9 @@ def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
 @pytest.mark.parametrize(
     "opts, message",
     [
-        (("MODEL.HARDNESS.LABELS", "hmd"), "LABELS: 'hmd'"),
         (("MODEL.REGION.ENABLED", "False"), "needs the region level"),
         (("MODEL.HARDNESS.BOXES", "component"), "component boxes are RDN's"),
-        (("MODEL.LIGHT.TRAIN", "later"), "LIGHT.TRAIN: 'later' is not \"joint\""),
         (("MODEL.LIGHT.NAME", "relam"), r"DATASETS\.DAY"),
-        (("DATASETS.VAL", "()", "DATASETS.VAL_FRACTION", "0.0"), "HDM learns gain on held-out images"),
     ],
 )
 def test_settings_that_cannot_work(dual, opts, message):
@@ -195,3 +193,53 @@ def test_every_stage_has_its_schedule(dual):
     assert (region.SOLVER.MAX_ITER, hdm.SOLVER.MAX_ITER) == (2, 3)
     assert (region.SOLVER.BASE_LR, hdm.SOLVER.BASE_LR) == (0.001, 0.5)
     assert stage_config(cfg, "image").MODEL.WEIGHTS == "start.pth" and region.MODEL.WEIGHTS == ""
+
+
+def test_what_an_earlier_run_left_does_not_count_as_finished(dual, tmp_path, caplog):
+    run(arguments(dual))
+    stages = tmp_path / "out" / "stages"
+    first = weights(stages / "hdm" / "model_final.pth")
+    with caplog.at_level("WARNING", "nightlab"):
+        run(arguments(dual, "SOLVER.BASE_LR", "0.01", stage="image"))
+    assert "the checkpoints of an earlier run are moved to" in caplog.text
+    earlier = weights(stages / "hdm" / "earlier" / "model_final.pth")
+    assert not changed(first, earlier) and not (stages / "hdm" / "last_checkpoint").exists()
+    run(arguments(dual, "SOLVER.BASE_LR", "0.01", resume=True))
+    new, image = weights(stages / "hdm" / "model_final.pth"), weights(stages / "image" / "model_best.pth")
+    assert {"image_level", "region_level", "detector"} <= changed(first, new)
+    assert not {key for key in image if key.startswith("image_level.") and not torch.equal(image[key], new[key])}
+
+
+def test_the_final_checkpoint_is_written_where_a_run_ended_just_before_it(config, tmp_path):  # noqa: F811
+    given = ["SOLVER.MAX_ITER", "2", "SOLVER.CHECKPOINT_PERIOD", "1", "DATASETS.TEST", "()"]
+    run(arguments(config, *given))
+    final = tmp_path / "out" / "model_final.pth"
+    before = weights(final)
+    final.unlink()
+    (tmp_path / "out" / "last_checkpoint").write_text("model_0000001.pth")
+    run(arguments(config, *given, resume=True))
+    assert not changed(before, weights(final)) and torch.load(final, weights_only=True)["iteration"] == 1
+
+
+def test_an_image_level_of_elsewhere_is_asked_what_is_hard(dual, config, tmp_path, caplog):  # noqa: F811
+    run(arguments(config, "OUTPUT_DIR", str(tmp_path / "alone"), "DATASETS.TEST", "()"))
+    given = tmp_path / "imported.pth"
+    torch.save({k: v for k, v in weights(tmp_path / "alone" / "model_final.pth").items() if "hard" not in k}, given)
+    opts = ["STAGES.IMAGE_LEVEL", str(given), "MODEL.NIGHTLAB.HARD_CLASSES", "[]", "MODEL.NIGHTLAB.HARD_IOU", "1.1"]
+    with caplog.at_level("INFO", "nightlab"):
+        run(arguments(dual, *opts, stage="region"))
+    assert "names no hard class; it is evaluated on the held-out images" in caplog.text
+    assert weights(tmp_path / "out" / "model_final.pth")["hard_class_mask"].all()
+
+
+def test_other_hard_classes_than_those_of_the_region_level(dual, tmp_path):
+    run(arguments(dual, stage="image"))
+    run(arguments(dual, stage="region"))
+    other = ["MODEL.NIGHTLAB.HARD_CLASSES", "['dark']"]
+    with pytest.raises(InputError, match="the region level was trained for the hard classes dark, grey, and now"):
+        run(arguments(dual, *other, stage="hardness"))
+    folder = tmp_path / "out" / "stages" / "region"
+    for file in ("model_final.pth", "model_best.pth"):
+        (folder / file).unlink()
+    with pytest.raises(InputError, match="this stage began with the hard classes dark, grey"):
+        run(arguments(dual, *other, "STAGES.REGION.MAX_ITER", "3", stage="region", resume=True))

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from nightlab.engine import step
-from nightlab.engine.faults import BadFiles, BadSteps
+from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.step import GuardedTrainer
 from nightlab.errors import InputError
 from nightlab.signals import StopRequest
@@ -43,7 +43,7 @@ def batch(spoil="", **more):
 def trainer(*batches, limit=3):
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    given = {"steps": BadSteps(limit), "files": BadFiles(1), "stop": StopRequest()}
+    given = {"steps": BadSteps(limit), "files": BadFiles(1), "workers": DeadWorkers(1), "stop": StopRequest()}
     return GuardedTrainer(model, cycle(batches), optimizer, amp=False, gather_metric_period=1, **given)
 
 
@@ -101,6 +101,21 @@ def test_amps_scaler_skips_a_bad_loss_and_its_own_overflow_is_no_fault(spoil, ba
     assert not torch.equal(made.model.weight, before["weight"])
 
 
+def test_with_amp_a_gradient_that_is_no_number_ends_training_before_the_scale_is_gone(monkeypatch):
+    made = trainer(batch("gradient"), limit=3)
+    monkeypatch.setattr(step, "_reading", lambda values: values.tolist)
+    monkeypatch.setattr(made, "_precision", nullcontext)
+    made.amp, made.grad_scaler = True, torch.amp.GradScaler("cpu", init_scale=4.0)
+    with EventStorage():
+        made.run_step()  # at 4 it may be the scale
+        made.run_step()
+        assert (made.steps.total, made.grad_scaler.get_scale()) == (0, 1.0)
+        with pytest.raises(InputError, match="3 steps in a row the gradient"):
+            for _ in range(3):
+                made.run_step()
+    assert made.grad_scaler.get_scale() == 1 and bool(made.model.weight.isfinite())
+
+
 def test_the_step_is_detectron2s_otherwise():
     from detectron2.engine import SimpleTrainer
 
@@ -134,7 +149,7 @@ from detectron2.engine import create_ddp_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from nightlab.engine.faults import BadFiles, BadSteps
+from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.step import GuardedTrainer
 from nightlab.signals import StopRequest
 
@@ -179,7 +194,7 @@ def train(rank):
     model = create_ddp_model(Model(), broadcast_buffers=False, device_ids=None)
     steps = [{"x": 1.0}, {"x": float("nan") if rank else 1.0}, {"x": 1.0, "bad_files": ["gone"] * rank}]
     batches = cycle([[{**step, "file_name": f"{rank}.png"}] for step in steps])
-    counts = {"steps": BadSteps(9), "files": BadFiles(9), "stop": stop}
+    counts = {"steps": BadSteps(9), "files": BadFiles(9), "workers": DeadWorkers(0), "stop": stop}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
     trainer = GuardedTrainer(model, batches, optimizer, amp=False, gather_metric_period=1, **counts)
     with EventStorage():

@@ -175,7 +175,20 @@ def test_no_regions_at_most() -> None:
         assert row.regions == 0 and np.array_equal(row.confusion, result.rows[(IMAGE_LEVEL, 0)].confusion)
 
 
-@pytest.mark.parametrize("source", [source for source in REGION_SOURCES if source != "none"])
+def test_random_regions_are_as_many_as_the_detectors_and_of_their_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = [(32, 8, 48, 24), (0, 8, 16, 24), (1, 9, 17, 25)]
+    model = dual(detector=Detector(boxes, [-1.0, 0.0, 1.0]), score_thresh=0.4)
+    shown: list[torch.Tensor] = []
+    logits = model.region_logits
+    monkeypatch.setattr(model, "region_logits", lambda frames, b: shown.append(b[0]) or logits(frames, b))
+    study(model, scene(), sources=["detector", "random"], numbers=[2])
+    *_, found, random = shown
+    assert len(found) == len(random) == 1, "of the three, two overlap and one is below the threshold"
+    torch.testing.assert_close(random[:, 2:] - random[:, :2], found[:, 2:] - found[:, :2])
+    assert not torch.equal(random, found)
+
+
+@pytest.mark.parametrize("source", [source for source in REGION_SOURCES if source not in ("none", "random")])
 def test_rows_are_what_the_model_answers(source: str) -> None:
     detector = Detector([(32, 8, 48, 24), (0, 8, 16, 24), (1, 9, 17, 25)], [-1.0, 0.0, 1.0])
     model = dual(detector=detector, max_regions=2, score_thresh=0.4)

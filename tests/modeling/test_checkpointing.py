@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils import checkpoint
 
 from nightlab.benchmark.calls import random_inputs
-from nightlab.engine.faults import BadFiles, BadSteps
+from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.step import GuardedTrainer
 from nightlab.errors import InputError
 from nightlab.modeling.backbone import TimmBackbone
@@ -28,7 +28,7 @@ def after_a_step(checkpointing):
     torch.manual_seed(0)
     model = build_model(cfg)
     images = [{**x, "file_name": "x"} for x in random_inputs(cfg, (32, 64), 2)]
-    counts = {"steps": BadSteps(1), "files": BadFiles(1), "stop": StopRequest()}
+    counts = {"steps": BadSteps(1), "files": BadFiles(1), "workers": DeadWorkers(0), "stop": StopRequest()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     made = GuardedTrainer(
         model, cycle([images]), optimizer, amp=False, gather_metric_period=1, **counts, recomputes=checkpointing

@@ -276,17 +276,15 @@ def test_class_and_anchor_of_each_score() -> None:
 
 
 @pytest.mark.parametrize("opts", [(), CLASSES])
-@pytest.mark.parametrize("training", [True, False])
-def test_proposals_are_few_sorted_and_inside(opts: tuple, training: bool) -> None:
-    topk = ("MODEL.RPN.POST_NMS_TOPK_TRAIN", 7, "MODEL.RPN.POST_NMS_TOPK_TEST", 5)
-    rpn = region_rpn(*opts, *topk, sizes="[[16, 32]]").train(training)
+def test_proposals_are_few_sorted_and_inside(opts: tuple) -> None:
+    rpn = region_rpn(*opts, "MODEL.RPN.POST_NMS_TOPK_TEST", 5, sizes="[[16, 32]]").eval()
     shake_head(rpn)
     images = ImageList(torch.zeros(2, 3, *SIZE), [(45, 61), (33, 64)])
     with EventStorage():
-        found, _ = rpn(images, {FEATURE: torch.randn(2, 8, ROWS, COLUMNS)}, [truth(), truth()] if training else None)
+        found, _ = rpn(images, {FEATURE: torch.randn(2, 8, ROWS, COLUMNS)}, None)
     for proposals, (height, width) in zip(found, images.image_sizes, strict=True):
         boxes, scores = proposals.proposal_boxes.tensor, proposals.objectness_logits
-        assert len(proposals) == (7 if training else 5) and proposals.image_size == (height, width)
+        assert len(proposals) == 5 and proposals.image_size == (height, width)
         assert (boxes >= 0).all() and (boxes <= torch.tensor([width, height] * 2)).all()
         assert (scores[:-1] >= scores[1:]).all()
         assert proposals.has("pred_classes") == bool(opts)

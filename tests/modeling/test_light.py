@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from nightlab.errors import InputError
 from nightlab.light_kinds import KINDS
@@ -15,6 +16,7 @@ from nightlab.modeling.light import (
     Translator,
     build_light,
 )
+from nightlab.modeling.training import continue_borders
 
 from .contracts import shake, tiny_config
 
@@ -71,6 +73,18 @@ def test_every_weight_of_the_adapter_learns():
     assert all(p.grad is not None for p in adapter.parameters())
 
 
+def test_a_map_that_has_gone_white_can_come_back():
+    adapter = LightAdapter().train()
+    with torch.no_grad():
+        adapter.generator.last.bias.fill_(2.0)
+    x = images()
+    y = adapter(x)
+    torch.testing.assert_close(y, adapter.eval()(x))
+    assert (y == 255).float().mean() > 0.9
+    y.sum().backward()
+    assert adapter.generator.last.bias.grad.min() > 0
+
+
 def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
     night, day = torch.full((1, 3, 8, 8), 30.0), torch.full((1, 3, 8, 8), 200.0)
     x = torch.cat([night, day])
@@ -100,6 +114,25 @@ def test_a_network_from_a_file(tmp_path):
     path.write_bytes(b"no network")
     with pytest.raises(InputError, match=r"brighter\.pt: not a TorchScript file"):
         ScriptedEnhancement(str(path))
+
+
+def test_a_network_from_a_file_learns_nothing_in_training(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "normed.pt"
+    torch.jit.script(torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout(0.9))).save(path)
+    network = torch.nn.Sequential(ScriptedEnhancement(str(path)))
+    x, before = images(8, 8), {key: value.clone() for key, value in network.state_dict().items()}
+    at_test = network.eval()(x)
+    assert torch.equal(network.train()(x), at_test)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_padding_of_crops_is_their_border_repeated():
+    x = images(6, 8, batch=2)
+    given = x.clone()
+    continue_borders(x, [{"valid_size": (4, 5)}, {}])
+    assert torch.equal(x[1], given[1]) and torch.equal(x[0, :, :4, :5], given[0, :, :4, :5])
+    assert torch.equal(x[0], F.pad(given[0, :, :4, :5], (0, 3, 0, 2), mode="replicate"))
 
 
 def test_a_network_from_an_onnx_file(tmp_path):

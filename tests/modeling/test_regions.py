@@ -445,3 +445,15 @@ def test_the_order_given_makes_no_difference() -> None:
     scores = torch.rand(40)
     order = torch.randperm(40)
     assert order[kept(boxes[order], scores[order])].tolist() == kept(boxes, scores)
+
+
+def test_frames_of_other_sizes_show_things_equally_large() -> None:
+    rule = RegionRule((256, 256), context=2.0, min_zoom=1.25, max_zoom=2.5, image_size=(1024, 2048))
+    small, large = rule.for_frame((512, 1024)), rule.for_frame((1024, 2048))
+    assert (small.min_zoom, small.max_zoom, large.min_zoom) == (2.5, 5.0, 1.25)
+    box = torch.tensor([[100.0, 50.0, 130.0, 110.0]])
+    (one,), (two,) = (r.regions(b, f)[0] for r, b, f in ((small, box, (512, 1024)), (large, 2 * box, (1024, 2048))))
+    assert torch.allclose(2 * one, two)
+    assert small.for_frame((1024, 2048)) == small, "it is about pixels of its frame already"
+    as_it_is = RegionRule((256, 256), image_size=(0, 0))
+    assert as_it_is.for_frame((360, 480)) == as_it_is
