@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nightlab.data.preparation.convert import Part
 from nightlab.data.preparation.layouts import Download, Layout, find
+from nightlab.data.preparation.old_labels import refuse_old_labels
 from nightlab.data.preparation.prepare import prepare, split_of, write_list
 from nightlab.data.preparation.report import PartReport
 from nightlab.errors import InputError
@@ -51,7 +52,7 @@ def prepare_nightcity(
     """Prepares what is given of the three; images come from `original` where an id has several.
 
     Raises:
-        InputError: as `find` and `prepare`; or `plus` comes without images.
+        InputError: as `find`, `prepare` and `refuse_old_labels`; or `plus` comes without images.
     """
     downloads = {"": _found(original, [ORIGINAL]), "fine": _found(fine, [FINE])}
     images: dict[str, Path] = {}
@@ -65,6 +66,7 @@ def prepare_nightcity(
             folder = f"labels_{name}" if name else "labels"
             parts[name] = Part(titles[name], folder, ".png", _in_place(own), _in_place(download.labels), EXPECTED)
     if relabelled := _found(plus, [PLUS]):
+        refuse_old_labels(relabelled, downloads[""], output / "labels")
         parts["plus"] = _plus(relabelled, images, output)
     if not parts:
         raise InputError("prepare_nightcity.py: nothing to prepare; name --original, --plus or --fine FOLDER")

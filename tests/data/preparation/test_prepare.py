@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -78,6 +79,23 @@ def test_plus_takes_the_images_that_were_prepared_before(tmp_path: Path, dataset
         nightcity(datasets, plus=plus)
     nightcity(datasets, original=trees.nightcity(tmp_path / "a"))
     nightcity(datasets, plus=plus)
+    assert len(labels_of("nightcity_plus_val")) == 2
+
+
+def test_labels_of_nightcity_do_not_pass_for_those_of_plus(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "a")
+    copy = tmp_path / "copy" / "val"
+    shutil.copytree(root / "NightCity-label/label/val", copy)
+    for wrong in (root, copy):
+        with pytest.raises(InputError, match=r"its 2 label maps are those of NightCity itself, as .*Paris_0000"):
+            nightcity(datasets, original=root, plus=wrong)
+    assert not datasets.exists(), "refused before anything is written"
+    nightcity(datasets, original=root)
+    with pytest.raises(InputError, match="those of NightCity itself"):
+        nightcity(datasets, plus=copy)
+    trees.label(copy / "Paris_0001_labelIds.png", trees.LABEL_IDS[::-1])
+    for known in ({}, {"original": root}):
+        nightcity(datasets, plus=copy, **known)  # one new label map is enough to tell them apart
     assert len(labels_of("nightcity_plus_val")) == 2
 
 
