@@ -175,7 +175,21 @@ def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path)
         assert labels_of("bdd100k_night_train_night").keys() == {"train/n0", "train/n2", "train/d0"}
         assert any("agree on 1 of 3 frames with a time of day (33.3 %)" in remark for remark in report.remarks)
         assert any("(2 by attribute, 1 by luminance)" in remark for remark in report.remarks)
-    assert "train/n2,1,luminance,,20.00" in (datasets / "bdd100k_night" / "night.csv").read_text()
+    assert "train/n2,1,luminance,,20.0" in (datasets / "bdd100k_night" / "night.csv").read_text()
+
+
+def test_a_second_call_judges_a_frame_at_the_threshold_alike(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    pixels = np.full((12, 24, 3), 48, np.uint8)
+    pixels[0, 0] = 47  # a mean of 47.9965, which is 48.00 with two decimals
+    Image.fromarray(pixels).save(root / "images/10k/train/n0.jpg", format="PNG")  # whose pixels stay as they are
+    written = []
+    for _ in range(2):
+        prepare_bdd100k_night(root, datasets / "bdd100k_night", by="luminance", progress=False)
+        files = [*(datasets / "bdd100k_night/lists").glob("*.txt"), datasets / "bdd100k_night/night.csv"]
+        written.append({path: path.read_text() for path in files})
+    assert "train/n0" in labels_of("bdd100k_night_train_night")
+    assert written[0] == written[1]
 
 
 def test_bdd100k_by_a_list(tmp_path: Path, datasets: Path) -> None:
