@@ -10,7 +10,7 @@ from nightlab.data.preparation.layouts import Layout, find
 from nightlab.data.preparation.nightcity import write_held_out
 from nightlab.data.preparation.parallel import light_of
 from nightlab.data.preparation.prepare import drop_lists, prepare, split_of, write_list
-from nightlab.data.preparation.report import PartReport
+from nightlab.data.preparation.report import PartReport, write_reports
 
 NEW = Layout(
     tree="BDD100K (images/10k/{train,val}/X.jpg with labels/sem_seg/masks/{train,val}/X.png)",
@@ -76,6 +76,7 @@ def prepare_bdd100k_night(
                 drop_lists(output, f"{split}_{name}")
         if split == "train" and dark:
             write_held_out(output, f"{split}_night", dark)
+    write_reports([report], output)
     return [report]
 
 

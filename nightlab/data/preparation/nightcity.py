@@ -8,7 +8,7 @@ from nightlab.data.preparation.convert import Part
 from nightlab.data.preparation.layouts import Download, Layout, find
 from nightlab.data.preparation.old_labels import refuse_old_labels
 from nightlab.data.preparation.prepare import prepare, split_of, write_list
-from nightlab.data.preparation.report import PartReport
+from nightlab.data.preparation.report import PartReport, write_reports
 from nightlab.errors import InputError
 
 ORIGINAL = Layout(
@@ -75,6 +75,7 @@ def prepare_nightcity(
         report = prepare(part, output, workers=workers, progress=progress)
         _write_lists(output, name, report)
         reports.append(report)
+    write_reports(reports, output)
     return reports
 
 

@@ -219,6 +219,7 @@ def test_damaged_and_foreign_files_are_left_out_and_told(tmp_path: Path, dataset
     assert len(report.faults) == 3
     for reason in ("truncated or damaged", "the file is empty", "another aspect"):
         assert any(reason in fault for fault in report.faults)
+        assert reason in (datasets / "nightcity" / "prepared.txt").read_text()
 
 
 @pytest.mark.parametrize(
