@@ -59,20 +59,23 @@ def prepare_nightcity(
     for download in downloads.values():
         images = (dict(download.images) if download else {}) | images
     parts: dict[str, Part] = {}
+    remarks: dict[str, list[str]] = {}
     titles = {"": "NightCity", "fine": "NightCity-fine"}
     for name, download in downloads.items():
         if download:
             own = {i: images[i] for i in download.images}
             folder = f"labels_{name}" if name else "labels"
             parts[name] = Part(titles[name], folder, ".png", _in_place(own), _in_place(download.labels), EXPECTED)
+            remarks[name] = _moved(download)
     if relabelled := _found(plus, [PLUS]):
         refuse_old_labels(relabelled, downloads[""], output / "labels")
-        parts["plus"] = _plus(relabelled, images, output)
+        parts["plus"], remarks["plus"] = _plus(relabelled, images, output)
     if not parts:
         raise InputError("prepare_nightcity.py: nothing to prepare; name --original, --plus or --fine FOLDER")
     reports = []
     for name, part in parts.items():
         report = prepare(part, output, workers=workers, progress=progress)
+        report.remarks += remarks[name]
         _write_lists(output, name, report)
         reports.append(report)
     write_reports(reports, output)
@@ -83,8 +86,8 @@ def _found(root: Path | None, layouts: Sequence[Layout]) -> Download | None:
     return find(root, layouts) if root else None
 
 
-def _plus(relabelled: Download, images: dict[str, Path], output: Path) -> Part:
-    """The new labels over the images of this call, or over those that an earlier one prepared."""
+def _plus(relabelled: Download, images: dict[str, Path], output: Path) -> tuple[Part, list[str]]:
+    """The new labels over the images of this call, or over those that an earlier one prepared; and remarks."""
     if not images:
         images = {f"val/{p.stem}": p for p in sorted((output / "images" / "val").glob("*.png"))}
     if not images:
@@ -92,8 +95,14 @@ def _plus(relabelled: Download, images: dict[str, Path], output: Path) -> Part:
             f"{relabelled.root}: NightCity+ has label maps only; name the folder of NightCity's images too, with "
             "--original or --fine"
         )
-    own = {i: path for i, path in images.items() if split_of(i) == "val" and i != f"val/{MISPLACED}"}
-    return Part("NightCity+ validation", "labels_plus", ".png", own, relabelled.labels, {"val": EXPECTED["val"]})
+    own, labels = (
+        {i: path for i, path in files.items() if split_of(i) == "val" and i != f"val/{MISPLACED}"}
+        for files in (images, relabelled.labels)
+    )
+    remarks = []
+    if path := relabelled.labels.get(f"val/{MISPLACED}"):
+        remarks.append(f"{path}: {MISPLACED} is a training image, and NightCity+ is for validation; left out")
+    return Part("NightCity+ validation", "labels_plus", ".png", own, labels, {"val": EXPECTED["val"]}), remarks
 
 
 def _in_place(files: Mapping[str, Path]) -> dict[str, Path]:
@@ -102,6 +111,15 @@ def _in_place(files: Mapping[str, Path]) -> dict[str, Path]:
     if path := moved.pop(f"val/{MISPLACED}", None):
         moved.setdefault(f"train/{MISPLACED}", path)
     return moved
+
+
+def _moved(download: Download) -> list[str]:
+    """What to say where `_in_place` changes anything."""
+    if not any(f"val/{MISPLACED}" in files for files in (download.images, download.labels)):
+        return []
+    twice = all(f"train/{MISPLACED}" in files for files in (download.images, download.labels))
+    what = "also came in validation; that copy is left out" if twice else "came in validation, and is put into train"
+    return [f"{MISPLACED} is a training image that {what}"]
 
 
 def _write_lists(output: Path, name: str, report: PartReport) -> None:

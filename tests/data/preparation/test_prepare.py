@@ -62,7 +62,8 @@ def test_nightcity_with_new_validation_labels(tmp_path: Path, datasets: Path) ->
     assert "train: 4 pairs, 2998 published; label maps in label ids, ids 4, 7, 11, 17, 23, 26" in text
     assert "is the archive extracted whole?" in text
     assert "resized, nearest neighbour: 2 from 48x24 to 24x12" in text
-    assert "Dubai_0016_labelIds.png: a label map without an image, left out" in text
+    assert "Dubai_0016_labelIds.png: Dubai_0016 is a training image, and NightCity+ is for validation; left out" in text
+    assert text.count("Dubai_0016_labelIds.png") == 1 and "unpaired" not in text
 
 
 def test_nightcity_fine_alone_and_over_the_original_images(tmp_path: Path, datasets: Path) -> None:
@@ -103,9 +104,17 @@ def test_the_misplaced_frame_is_trained_on_and_not_evaluated(tmp_path: Path, dat
     root = trees.nightcity(tmp_path / "a")
     trees.image(root / "NightCity-images/images/val/Dubai_0016.png")
     trees.label(root / "NightCity-label/label/val/Dubai_0016_labelIds.png", trees.LABEL_IDS)
-    nightcity(datasets, original=root, plus=trees.nightcity_plus(tmp_path / "b"))
+    both = {"original": root, "plus": trees.nightcity_plus(tmp_path / "b")}
+    reports = nightcity(datasets, **both)
     assert "train/Dubai_0016" in labels_of("nightcity_train")
     assert len(labels_of("nightcity_val")) == len(labels_of("nightcity_plus_val")) == 2
+    moved, left = "that came in validation, and is put into train", "NightCity+ is for validation; left out"
+    for report, said in zip(reports, (moved, left), strict=True):
+        assert [said in remark for remark in report.remarks if "Dubai_0016" in remark] == [True]
+        assert not report.unpaired
+    trees.image(root / "NightCity-images/images/train/Dubai_0016.png")
+    trees.label(root / "NightCity-label/label/train/Dubai_0016_labelIds.png", trees.LABEL_IDS)
+    assert "also came in validation; that copy is left out" in str(nightcity(datasets, **both)[0])
 
 
 def test_a_second_call_changes_nothing_and_a_new_label_map_is_seen(tmp_path: Path, datasets: Path) -> None:
