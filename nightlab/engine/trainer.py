@@ -15,6 +15,7 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventStorage
+from detectron2.utils.logger import log_first_n
 from torch import nn
 
 from nightlab.data.adaptation import adaptation_sets
@@ -165,9 +166,22 @@ class NightLabTrainer(DefaultTrainer):
             put_levels(model, self._val_records)
         if self.stage in ("adapt", "image"):
             iou = np.array([figures[f"IoU-{name}"] for name in source.classes])
+            self._tell_of_absent([name for name in source.classes if math.isnan(figures[f"IoU-{name}"])])
             model.hard_class_mask.copy_(torch.from_numpy(is_hard(iou, self.cfg.MODEL.NIGHTLAB.HARD_IOU)))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
+
+    def _tell_of_absent(self, classes: Sequence[str]) -> None:
+        """Says once in a run which classes validation cannot judge."""
+        if classes:
+            log_first_n(
+                logging.WARNING,
+                f"no pixel of {', '.join(classes)} in the {len(self._val_records)} held-out images (DATASETS.VAL): "
+                "such a class is never found hard, and does not count for the best checkpoint; hold out other images, "
+                "or name the hard classes in MODEL.NIGHTLAB.HARD_CLASSES",
+                name=__name__,
+                key="message",
+            )
 
     def train(self) -> None:
         """Raises Stopped where a signal asked to stop: after a whole step, with a checkpoint."""

@@ -37,7 +37,7 @@ PLUS = Layout(
 EXPECTED = {"train": 2998, "val": 1299}
 # A training image that some copies, and the first archive of NightCity+, have in validation.
 MISPLACED = "Dubai_0016"
-HELD_OUT = 10
+HELD_OUT = 10  # one image in so many
 
 
 def prepare_nightcity(
@@ -127,15 +127,16 @@ def _write_lists(output: Path, name: str, report: PartReport) -> None:
     for split, ids in report.ids.items():
         write_list(output, before + split, ids, f"{report.title}, {split}: {len(ids)} images")
         if split == "train":
-            write_held_out(output, before + split, ids)
+            write_held_out(output, before + split, ids, HELD_OUT)
 
 
-def write_held_out(output: Path, name: str, ids: Sequence[str]) -> None:
-    """Splits a training list in two for good: about a tenth, by a checksum of the id, is held out as `<name>_held`.
+def write_held_out(output: Path, name: str, ids: Sequence[str], one_in: int) -> None:
+    """Splits a training list in two for good: about one in so many, by a checksum of the id, is held out as
+    `<name>_held`.
 
     The same images whatever else is missing, so that runs and seeds agree on them.
     """
-    held = [i for i in ids if zlib.crc32(i.encode()) % HELD_OUT == 0]
+    held = [i for i in ids if zlib.crc32(i.encode()) % one_in == 0]
     fit = [i for i in ids if i not in set(held)]
     if not held or not fit:  # only of a handful of images
         held, fit = list(ids[:1]), list(ids[1:]) or list(ids)

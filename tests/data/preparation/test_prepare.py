@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -170,6 +171,17 @@ def test_bdd100k_by_luminance(tmp_path: Path, datasets: Path, old: bool) -> None
     assert labels_of("bdd100k_night_val_night").keys() == {"val/n3"}
     assert any("3 night frames (3 by luminance), 343 published" in remark for remark in report.remarks)
     assert len(report.unpaired) == 2 and not report.faults
+
+
+def test_bdd100k_holds_out_a_fifth_of_its_night(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    for n in range(20):
+        trees.image(root / f"images/10k/train/m{n}.jpg", 20)
+        trees.label(root / f"labels/sem_seg/masks/train/m{n}.png")
+    prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
+    night, held, fit = (labels_of(f"bdd100k_night_train_night{part}").keys() for part in ("", "_held", "_fit"))
+    assert held == {i for i in night if zlib.crc32(i.encode()) % 5 == 0} and 2 <= len(held) <= 8
+    assert fit == night - held
 
 
 def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path) -> None:
