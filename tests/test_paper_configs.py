@@ -12,7 +12,7 @@ from nightlab.config import load_config
 from nightlab.data.preparation.bdd100k import prepare_bdd100k_night
 from nightlab.data.preparation.cityscapes_set import prepare_cityscapes
 from nightlab.data.preparation.nightcity import prepare_nightcity
-from nightlab.engine.plan import stages_of
+from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import run
 
 from .conftest import REPOSITORY
@@ -60,6 +60,9 @@ def test_what_the_name_of_a_configuration_says(path: Path) -> None:
     assert ("joint" in path.stem or path.parent.name == "ablations") == bool(cfg.DATASETS.TRAIN_WEIGHTS)
     deformable = path.stem.startswith("table5_2") or "baseline" in path.stem or (labels and "r101" not in path.stem)
     assert path.stem.startswith("table4") or cfg.MODEL.SEM_SEG_HEAD.DEFORM_FPN == bool(deformable)
+    for stage in stages_of(cfg):
+        solver = stage_config(cfg, stage).SOLVER
+        assert solver.WARMUP_ITERS < solver.MAX_ITER / 2, f"{stage} gets to its learning rate"
     first_line = path.read_text().splitlines()[0]
     assert f"--config-file {path.relative_to(REPOSITORY)}" in first_line, "its head gives its command"
 
