@@ -163,15 +163,16 @@ def _add_levels(cfg: CfgNode) -> None:
     light.CHANNELS = 16
     light.BLOCKS = 3
     light.SCALE = 0.25
-    # Weights of L_S (1 - SSIM) and of the adversarial loss L_P.
+    # Weights of L_S (1 - SSIM) and of the adversarial loss L_P: more of the latter gives more light and keeps less of the
+    # structure (MODEL_ZOO.md has the curve).
     light.SSIM_WEIGHT = 1.0
-    light.GAN_WEIGHT = 0.1
+    light.GAN_WEIGHT = 1.0
     # Of "translation", in place of L_S: weight of the cycle, twice that of the identity.
-    light.CYCLE_WEIGHT = 1.0
+    light.CYCLE_WEIGHT = 10.0
     light.DISCRIMINATOR_CHANNELS = 32
     # For the generator and its discriminators: multiple of the stage's learning rate, and AdamW's betas (CycleGAN's:
     # with more momentum the two overshoot each other).
-    light.LR_MULTIPLIER = 1.0
+    light.LR_MULTIPLIER = 0.5
     light.BETAS = [0.5, 0.999]
     # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
     light.MEAN = 0.4
