@@ -45,16 +45,17 @@ def study_file(tmp_path: Path) -> Path:
     return path
 
 
-def evaluation(folder: Path, right: int, ids: Sequence[str] = ("x", "y", "z")) -> None:
+def evaluation(folder: Path, right: int, ids: Sequence[str] = ("x", "y", "z"), name: str = "best") -> None:
     """Two classes of ten pixels an image, of which the first has `right` right ones, the second all."""
-    file = folder / "evaluation" / "made_test" / "best.json"
-    file.parent.mkdir(parents=True)
+    file = folder / "evaluation" / "made_test" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     wrong = 10 - right
     counts = np.tile([[right, 10], [10, 10], [right, 10 + wrong]], (len(ids), 1, 1))
-    np.savez(file.with_name("best_per_image.npz"), image_ids=np.array(ids), sem_seg=counts)
+    counts_file = file.with_name(f"{name}_per_image.npz")
+    np.savez(counts_file, image_ids=np.array(ids), sem_seg=counts)
     iou = 100 * (right / 10 + 10 / (10 + wrong)) / 2
     results = {"sem_seg": {"mIoU": iou, "mIoU-hard": 10.0 * right}}
-    document = {"classes": ["a", "b"], "hard_classes": ["a"], "results": results, "per_image": "best_per_image.npz"}
+    document = {"classes": ["a", "b"], "hard_classes": ["a"], "results": results, "per_image": counts_file.name}
     file.write_text(json.dumps(document))
 
 
@@ -200,6 +201,20 @@ def test_a_row_starts_from_the_checkpoint_that_counts(study_file: Path, tmp_path
         run(read_study(study_file), tmp_path / "out", Trainings())
 
 
+def test_a_row_at_several_scales_is_finished_by_figures_at_several(study_file: Path, tmp_path: Path) -> None:
+    study_file.write_text(study_file.read_text().replace("BASE_LR, 0.5", "BASE_LR, 0.5, TEST.AUG.ENABLED, True"))
+    study, output = read_study(study_file), tmp_path / "out"
+    plain, better = output / "plain" / "seed1", output / "better_by_much" / "seed1"
+    for folder, name in ((plain, "best"), (better, "best_multi_scale"), (better, "best")):
+        evaluation(folder, right=2 if folder == better and name == "best" else 8, name=name)
+    events = run(study, output, Trainings("plain/seed2"))
+    assert events[:2] == ["plain, seed 1: finished before", "better, by much, seed 1: finished before"]
+    found = collect(study, output)
+    assert found["plain"][0].figures == found["better, by much"][0].figures, "those at one scale do not count"
+    (better / "evaluation" / "made_test" / "best_multi_scale.json").unlink()
+    assert list(collect(study, output)) == ["plain"]
+
+
 def test_runs_on_different_images_are_not_compared(study_file: Path, tmp_path: Path) -> None:
     study = read_study(study_file)
     evaluation(tmp_path / "plain" / "seed1", 5)
@@ -237,6 +252,7 @@ def test_the_command(
         (("[SOLVER.MAX_ITER, 7]", "[SOLVER.MAX_ITER]"), "opts is .*; list keys and values in turn"),
         (('"better, by much"', '"Plain!"'), "two rows would use the folder 'plain'"),
         (("name: small", "name: [small"), "not a study"),
+        (("dataset:", "checkpoint: best_multi_scale\ndataset:"), "checkpoint is 'best_multi_scale'; it can be best or"),
     ],
 )
 def test_faulty_studies(study_file: Path, change: tuple[str, str], message: str) -> None:
