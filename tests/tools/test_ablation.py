@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from detectron2.config import CfgNode
 
 from nightlab.config import load_config
 from nightlab.engine import ablation as running
 from nightlab.errors import InputError
 from nightlab.evaluation.ablation import Row, Study, collect, read_study
 from nightlab.evaluation.ablation_table import study_table
+from nightlab.light_kinds import TRAINED
 from nightlab.signals import STOPPED
 
 from ..conftest import REPOSITORY
@@ -261,13 +264,31 @@ def test_faulty_studies(study_file: Path, change: tuple[str, str], message: str)
         read_study(study_file)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / "projects/NightLab/studies").glob("*.yaml")), ids=lambda p: p.stem
-)
+def image_level(cfg: CfgNode) -> dict[str, Any]:
+    """All settings that a configuration's image level depends on."""
+    light, data, model = cfg.MODEL.LIGHT.clone(), cfg.DATASETS.clone(), cfg.MODEL
+    levels, learns = light.pop("LEVELS"), light.NAME in TRAINED
+    data.TEST, data.DAY, data.NIGHT = (), data.DAY if learns else (), data.NIGHT if learns else ()
+    found = {"light": light if light.NAME and "image" in levels else "", "data": data, "input": cfg.INPUT}
+    parts = (model.BACKBONE, model.TIMM, model.SEM_SEG_HEAD, model.AUX_HEAD, model.ADAPT)
+    return found | {"solver": cfg.SOLVER, "parts": parts}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_the_studies_that_come_with_nightlab_can_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     study = read_study(path)
     assert study.name == path.stem and path.name in path.read_text().splitlines()[0]
+    trained: dict[str, Any] = {}
     for row in study.rows:
         cfg = load_config(row.config, running.options(study, Path("out"), row, study.seeds[0]))
         assert study.dataset in cfg.DATASETS.TEST
+        own = (image_level(cfg), row.stage, row.weights)
+        if row.image_level:
+            assert own == trained[row.image_level], f"'{row.name}' starts from another image level than its own"
+        else:
+            assert own not in trained.values(), f"'{row.name}' trains an image level that an earlier row has"
+            trained[row.name] = own
+        if study.dataset in ("nightcity_plus_val", "bdd100k_night_val_night"):
+            augmented = cfg.TEST.AUG
+            assert augmented.ENABLED and augmented.FLIP and augmented.SCALES == [0.25, 0.5, 0.75, 1.0, 1.25]
