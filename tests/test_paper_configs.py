@@ -12,8 +12,9 @@ from nightlab.config import load_config
 from nightlab.data.preparation.bdd100k import prepare_bdd100k_night
 from nightlab.data.preparation.cityscapes_set import prepare_cityscapes
 from nightlab.data.preparation.nightcity import prepare_nightcity
+from nightlab.engine.optimizer import build_optimizer
 from nightlab.engine.run import run
-from nightlab.engine.stages import stages_of
+from nightlab.engine.stages import stage_config, stages_of
 
 from .conftest import REPOSITORY
 from .data.preparation import trees
@@ -75,6 +76,20 @@ def test_the_full_size_models_of_the_paper_build(name: str, millions: range) -> 
         model = build_model(cfg)
     level = sum(p.numel() for p in model.image_level.parameters())
     assert round(level / 1e6) in millions
+
+
+@pytest.mark.parametrize("data", ["nightcity", "bdd100k_night"])
+def test_the_detector_on_deeplab_learns_by_adamw(data: str) -> None:
+    """At its rates, which are AdamW's, SGD, by which both levels learn there, would hardly move it."""
+    cfg = small(load_config(REPOSITORY / "configs" / data / "nightlab_hdm_r101.yaml", ["MODEL.DEVICE", "meta"]))
+    found = {}
+    for stage in stages_of(cfg):
+        own = stage_config(cfg, stage)
+        with torch.device("meta"):
+            optimizer = build_optimizer(own, build_model(own))
+        found[stage] = (type(optimizer), optimizer.param_groups[0]["lr"])
+    by_sgd, adamw = (torch.optim.SGD, 0.01), torch.optim.AdamW
+    assert found == {"image": by_sgd, "region": by_sgd, "rdn": (adamw, 0.0001), "hdm": (adamw, 0.00005)}
 
 
 def short(cfg: CfgNode, output: Path) -> CfgNode:

@@ -11,6 +11,7 @@ from torch import nn
 
 from nightlab.errors import InputError
 
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD}
 # Position biases and embeddings, by parameter name, are not decayed; norms are excluded by type.
 _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
 
@@ -19,9 +20,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """AdamW or SGD over groups: no decay on norms and position biases, the backbone at its own multiple of the rate.
 
     Raises:
-        InputError: SOLVER.OPTIMIZER is neither.
+        InputError: as `check_optimizer`.
     """
     solver = cfg.SOLVER
+    check_optimizer(solver, cfg.MODEL.NIGHTLAB.STAGE)
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
@@ -30,20 +32,26 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         lr_factor_func=lambda name: solver.BACKBONE_MULTIPLIER if ".backbone." in f".{name}" else 1.0,
         overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
     )
-    kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-        "AdamW": (torch.optim.AdamW, {"betas": tuple(solver.BETAS)}),
-        "SGD": (torch.optim.SGD, {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}),
-    }
-    if solver.OPTIMIZER not in kinds:
-        raise InputError(f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r} is not one of {', '.join(kinds)}")
-    kind: Any
-    kind, kwargs = kinds[solver.OPTIMIZER]
+    kind: Any = OPTIMIZERS[solver.OPTIMIZER]
+    kwargs: dict[str, Any] = (
+        {"betas": tuple(solver.BETAS)}
+        if kind is torch.optim.AdamW
+        else {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
+    )
     clipping = solver.CLIP_GRADIENTS
     if clipping.ENABLED and clipping.CLIP_TYPE == "full_model":
         kind = _clipping_all(kind, clipping.CLIP_VALUE)
     elif clipping.ENABLED:
         kind = maybe_add_gradient_clipping(cfg, kind)
     return kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **kwargs)
+
+
+def check_optimizer(solver: CfgNode, stage: str) -> None:
+    """Raises InputError where the optimiser of a stage is none of `OPTIMIZERS`."""
+    if solver.OPTIMIZER not in OPTIMIZERS:
+        raise InputError(
+            f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r}, of stage {stage}, is not one of {', '.join(OPTIMIZERS)}"
+        )
 
 
 def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:

@@ -21,6 +21,7 @@ from detectron2.utils import comm
 from nightlab.config import STAGE_SOLVER
 from nightlab.data.held_out import split_records
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
+from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.errors import InputError, enumerate_some
@@ -107,7 +108,9 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, wat
     if not chosen or (choice in STAGE_PARTS and choice not in stages):
         raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
     for stage in chosen:
-        check_batch(stage_config(cfg, stage).SOLVER, stage)
+        solver = stage_config(cfg, stage).SOLVER  # wrong in a late stage, it shall be known before the first
+        check_batch(solver, stage)
+        check_optimizer(solver, stage)
     model: Any = None
     for stage in chosen:
         stage_cfg = stage_config(cfg, stage)

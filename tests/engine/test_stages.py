@@ -195,3 +195,9 @@ def test_every_stage_has_its_schedule(dual):
     assert (region.SOLVER.MAX_ITER, hdm.SOLVER.MAX_ITER) == (2, 3)
     assert (region.SOLVER.BASE_LR, hdm.SOLVER.BASE_LR) == (0.001, 0.5)
     assert stage_config(cfg, "image").MODEL.WEIGHTS == "start.pth" and region.MODEL.WEIGHTS == ""
+
+
+def test_an_unknown_optimizer_of_the_last_stage_stops_before_the_first(dual, tmp_path):
+    with pytest.raises(InputError, match="'Adam', of stage hdm, is not one of AdamW, SGD"):
+        run(arguments(dual, "STAGES.HDM.OPTIMIZER", "Adam"))
+    assert not (tmp_path / "out" / "stages").exists()
