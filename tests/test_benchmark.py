@@ -161,13 +161,15 @@ def test_parts_of_a_timing_add_up() -> None:
 
 
 def test_median_and_spread() -> None:
-    timing = Timing((3.0, 1.0, 2.0), {"rest": (3.0, 1.0, 2.0)})
+    timing = Timing((3.0, 1.0, 2.0), {"head": (2.5, 0.5, 0.25), "rest": (0.5, 0.5, 1.75)})
     assert timing.to_json() == {
         "median_s": 2.0,
         "min_s": 1.0,
         "max_s": 3.0,
         "repeats": 3,
-        "parts_median_s": {"rest": 2.0},
+        "parts_median_s": {"head": 0.5, "rest": 0.5},
+        "parts_min_s": {"head": 0.25, "rest": 0.5},
+        "parts_max_s": {"head": 2.5, "rest": 1.75},
     }
 
 
@@ -201,6 +203,9 @@ def test_the_table_names_everything(report: dict[str, Any]) -> None:
     table = report_table(report)
     for text in ("64x96, batch 2", "M parameters", "GMAC", "decode head", "optimizer", "peak memory", "torch 2"):
         assert text in table
+    head, forward = next(line for line in table.splitlines() if "decode head" in line), report["forward"]
+    least, most = (forward[f"parts_{key}_s"]["decode head"] for key in ("min", "max"))
+    assert f"({least:.3f} to {most:.3f})" in head
     assert max(map(len, table.splitlines())) <= 160
 
 
