@@ -160,12 +160,12 @@ def train_stage(
 
 
 def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
-    """For each class whether it is hard: as HARD_CLASSES names them, or as the image level's checkpoint says.
+    """For each class whether it is hard: as HARD_CLASSES names them; where it names none, as a checkpoint says.
 
     Classes without a pixel in the training set are never hard: nothing could be learned about them.
 
     Raises:
-        InputError: HARD_CLASSES names a class that the data set does not have.
+        InputError: HARD_CLASSES names a class that the data set does not have, or the checkpoint knows nothing of them.
     """
     records, _ = split_records(cfg)
     classes = list(records[0]["source"].classes)
@@ -175,9 +175,13 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
         raise InputError(
             f"MODEL.NIGHTLAB.HARD_CLASSES: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
         )
-    state = read_state_dict(checkpoint)
-    mask = state.get("model", state)["hard_class_mask"].tolist()
-    hard = [name in named for name in classes] if named else mask
+    hard = [name in named for name in classes]
+    if not named:
+        state = read_state_dict(checkpoint)
+        mask = state.get("model", state).get("hard_class_mask")
+        if mask is None:
+            raise InputError(f"{checkpoint}: does not say which classes are hard; name them in HARD_CLASSES")
+        hard = mask.tolist()
     missing = {i for i, is_hard in enumerate(hard) if is_hard}
     for record in records:
         if not missing:
