@@ -127,6 +127,9 @@ def test_hard_classes_are_named_and_trainable(dual, tmp_path, tiny_root, caplog)
     with caplog.at_level("WARNING", "nightlab"):
         assert hard_classes(setup(arguments(dual)), checkpoint) == [True, False, False]
     assert "never in the training labels, so not hard: grey" in caplog.text
+    torch.save({"model": {}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth: does not say which classes are hard; name them"):
+        hard_classes(setup(arguments(dual, "MODEL.NIGHTLAB.HARD_CLASSES", "[]")), str(tmp_path / "other.pth"))
 
 
 def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
