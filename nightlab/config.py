@@ -16,8 +16,16 @@ from nightlab.errors import InputError, shortened
 from nightlab.places import find_config
 from nightlab.plain_yaml import load_yaml
 
-# Keys of SOLVER that each stage may set for itself, beside EVAL_PERIOD of TEST.
-STAGE_SOLVER = ("BASE_LR", "IMS_PER_BATCH", "ACCUMULATE", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
+# Keys of SOLVER that each stage may set for itself, beside EVAL_PERIOD of TEST, and what there says that it does not.
+STAGE_SOLVER = {
+    "OPTIMIZER": "",
+    "BASE_LR": 0.0,
+    "IMS_PER_BATCH": 0,
+    "ACCUMULATE": 0,
+    "MAX_ITER": 0,
+    "WARMUP_ITERS": 0,
+    "CHECKPOINT_PERIOD": 0,
+}
 # How many files a configuration may be based on, each counted as often as it is read.
 MAX_FILES = 50
 
@@ -163,15 +171,16 @@ def _add_levels(cfg: CfgNode) -> None:
     light.CHANNELS = 16
     light.BLOCKS = 3
     light.SCALE = 0.25
-    # Weights of L_S (1 - SSIM) and of the adversarial loss L_P.
+    # Weights of L_S (1 - SSIM) and of the adversarial loss L_P: more of the latter gives more light and keeps less
+    # structure (MODEL_ZOO.md has the curve).
     light.SSIM_WEIGHT = 1.0
-    light.GAN_WEIGHT = 0.1
+    light.GAN_WEIGHT = 1.0
     # Of "translation", in place of L_S: weight of the cycle, twice that of the identity.
-    light.CYCLE_WEIGHT = 1.0
+    light.CYCLE_WEIGHT = 10.0
     light.DISCRIMINATOR_CHANNELS = 32
     # For the generator and its discriminators: multiple of the stage's learning rate, and AdamW's betas (CycleGAN's:
     # with more momentum the two overshoot each other).
-    light.LR_MULTIPLIER = 1.0
+    light.LR_MULTIPLIER = 0.5
     light.BETAS = [0.5, 0.999]
     # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
     light.MEAN = 0.4
@@ -231,8 +240,9 @@ def _add_data(cfg: CfgNode) -> None:
     # How much of training each data set of TRAIN gets, one number for each, as [2, 1] for twice as much night as day;
     # empty: each gets what it has images.
     cfg.DATASETS.TRAIN_WEIGHTS = []
-    # Unpaired image sets of the light adaptation, labels not needed; without NIGHT, the training images serve. The
-    # stage "adapt" reads labels of DAY and none of NIGHT; for the one that names nothing, the training images serve.
+    # Unpaired image sets of the light adaptation, labels not needed: images of NIGHT learn the light of DAY (so by day
+    # under NIGHT and by night under DAY, it makes night of day); without NIGHT, the training images serve. The stage
+    # "adapt" reads labels of DAY and none of NIGHT; for the one that names nothing, the training images serve.
     cfg.DATASETS.DAY = ()
     cfg.DATASETS.NIGHT = ()
 
@@ -257,7 +267,7 @@ def _add_data(cfg: CfgNode) -> None:
 
 def _add_schedule(cfg: CfgNode) -> None:
     cfg.SEED = 1
-    cfg.SOLVER.OPTIMIZER = "AdamW"
+    cfg.SOLVER.OPTIMIZER = "AdamW"  # or "SGD"
     cfg.SOLVER.BASE_LR = 6e-5
     cfg.SOLVER.BETAS = [0.9, 0.999]
     cfg.SOLVER.WEIGHT_DECAY = 0.01
@@ -282,14 +292,13 @@ def _add_schedule(cfg: CfgNode) -> None:
     # "full_model" clips the norm of all gradients together (beside detectron2's per-parameter "value" and "norm").
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
     cfg.TEST.EVAL_PERIOD = 4000
-    # The stages beside the image level. Zeros take SOLVER's values; with EVAL_PERIOD 0 a stage is validated at its end.
+    # The stages beside the image level. Zeros and "" take SOLVER's values (another OPTIMIZER wants another BASE_LR);
+    # with EVAL_PERIOD 0 a stage is validated at its end.
     cfg.STAGES = CfgNode()
     # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
     cfg.STAGES.IMAGE_LEVEL = ""
     for name in ("LIGHT", "ADAPT", "REGION", "RDN", "HDM"):
-        cfg.STAGES[name] = CfgNode({key: 0 for key in STAGE_SOLVER})
-        cfg.STAGES[name].BASE_LR = 0.0
-        cfg.STAGES[name].EVAL_PERIOD = 0
+        cfg.STAGES[name] = CfgNode({**STAGE_SOLVER, "EVAL_PERIOD": 0})
     # Multi-scale testing: factors of the test size; used when TEST.AUG.ENABLED.
     cfg.TEST.AUG.SCALES = [0.25, 0.5, 0.75, 1.0, 1.25]
     # How evaluation, demo, web page, benchmark and nightlab.load run the networks: in "float32", "bfloat16" or, on GPUs

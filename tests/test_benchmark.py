@@ -161,13 +161,15 @@ def test_parts_of_a_timing_add_up() -> None:
 
 
 def test_median_and_spread() -> None:
-    timing = Timing((3.0, 1.0, 2.0), {"rest": (3.0, 1.0, 2.0)})
+    timing = Timing((3.0, 1.0, 2.0), {"head": (2.5, 0.5, 0.25), "rest": (0.5, 0.5, 1.75)})
     assert timing.to_json() == {
         "median_s": 2.0,
         "min_s": 1.0,
         "max_s": 3.0,
         "repeats": 3,
-        "parts_median_s": {"rest": 2.0},
+        "parts_median_s": {"head": 0.5, "rest": 0.5},
+        "parts_min_s": {"head": 0.25, "rest": 0.5},
+        "parts_max_s": {"head": 2.5, "rest": 1.75},
     }
 
 
@@ -201,6 +203,9 @@ def test_the_table_names_everything(report: dict[str, Any]) -> None:
     table = report_table(report)
     for text in ("64x96, batch 2", "M parameters", "GMAC", "decode head", "optimizer", "peak memory", "torch 2"):
         assert text in table
+    head, forward = next(line for line in table.splitlines() if "decode head" in line), report["forward"]
+    least, most = (forward[f"parts_{key}_s"]["decode head"] for key in ("min", "max"))
+    assert f"({least:.3f} to {most:.3f})" in head
     assert max(map(len, table.splitlines())) <= 160
 
 
@@ -384,13 +389,39 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
         compare_with_exported(nano_cfg, tmp_path / "model.pth")
 
 
-def test_the_training_data_alone(load_tool: Any, tiny_card: str, tmp_path: Path, capsys: Any) -> None:
-    config = str(REPOSITORY / "configs" / "camvid" / "upernet_effnet_lite0.yaml")
+def time_the_data(load_tool: Any, tiny_card: str, *options: str) -> int:
+    """The exit status of `--loader 7` for a staged configuration."""
+    config = str(REPOSITORY / "configs" / "camvid" / "nightlab_rdn_effnet_lite0.yaml")
     names = ["DATASETS.TRAIN", f"('{tiny_card}_train',)", "DATASETS.VAL", f"('{tiny_card}_val',)"]
-    options = ["SOLVER.IMS_PER_BATCH", "3", "DATALOADER.NUM_WORKERS", "1", "INPUT.CROP_SIZE", "[32, 48]"]
-    arguments = ["--config-file", config, "--loader", "7", "--json", str(tmp_path / "loader.json")]
-    assert load_tool("benchmark").main([*arguments, *names, *options]) == 0
+    sizes = ["INPUT.CROP_SIZE", "[32, 48]", "MODEL.REGION.CROP_SIZE", "[24, 24]", "DATALOADER.NUM_WORKERS", "1"]
+    batches = ["SOLVER.IMS_PER_BATCH", "3", "STAGES.REGION.IMS_PER_BATCH", "2", "STAGES.RDN.IMS_PER_BATCH", "1"]
+    return int(
+        load_tool("benchmark").main(["--config-file", config, "--loader", "7", *options, *names, *sizes, *batches])
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "crop", "batch", "said"),
+    [
+        ("image", [32, 48], 3, "crops of 32x48"),
+        ("region", [24, 24], 2, "crops of 24x24"),
+        ("rdn", [], 1, "whole frames"),
+    ],
+)
+def test_the_training_data_alone(
+    load_tool: Any, tiny_card: str, tmp_path: Path, capsys: Any, stage: str, crop: list[int], batch: int, said: str
+) -> None:
+    options = ["MODEL.NIGHTLAB.STAGE", stage, "MODEL.NIGHTLAB.HARD_CLASSES", "['grey']"]
+    assert time_the_data(load_tool, tiny_card, "--json", str(tmp_path / "loader.json"), *options) == 0
     report = json.loads((tmp_path / "loader.json").read_text())
     assert report["reading"] > 0 and report["mapper"] > 0 and report["loader"] > 0
-    assert (report["images"], report["workers"], report["batch"], report["crop"]) == (7, 1, 3, [32, 48])
-    assert "mapper alone, one process" in capsys.readouterr().out
+    assert (report["images"], report["workers"], report["batch"], report["crop"]) == (7, 1, batch, crop)
+    told = capsys.readouterr().out
+    assert f"training data of stage {stage}, {said}, 7 images" in told and "mapper alone, one process" in told
+
+
+def test_data_of_a_stage_that_cannot_be_timed(load_tool: Any, tiny_card: str, capsys: Any) -> None:
+    assert time_the_data(load_tool, tiny_card, "MODEL.NIGHTLAB.STAGE", "hdm") == 2
+    assert "'hdm' is not one of this configuration's image, region, rdn" in capsys.readouterr().err
+    assert time_the_data(load_tool, tiny_card, "MODEL.NIGHTLAB.STAGE", "region") == 2
+    assert "stage region looks for hard classes; name some" in capsys.readouterr().err

@@ -12,16 +12,24 @@ from nightlab.config import load_config
 from nightlab.data.preparation.bdd100k import prepare_bdd100k_night
 from nightlab.data.preparation.cityscapes_set import prepare_cityscapes
 from nightlab.data.preparation.nightcity import prepare_nightcity
-from nightlab.engine.plan import stages_of
+from nightlab.engine.optimizer import build_optimizer
+from nightlab.engine.plan import stage_config, stage_folder, stages_of
 from nightlab.engine.run import run
+from nightlab.modeling import NightLab
 
 from .conftest import REPOSITORY
 from .data.preparation import trees
 
 FOLDERS = ("nightcity", "bdd100k_night", "ablations")
 CONFIGS = sorted(f for name in FOLDERS for f in (REPOSITORY / "configs" / name).glob("[!B]*.yaml"))
-# Swin-T and Swin-S differ from Swin-B in what `small` replaces, joint training in no part of the model.
-BUILT = [path for path in CONFIGS if not any(part in path.stem for part in ("tiny", "small", "joint"))]
+# Every head alone or under regions, by RDN and HDM, light adaptation of one level and of both, by night and with day.
+TRAINED = (
+    "nightcity/pspnet_r101",
+    "nightcity/deeplabv3plus_r101_joint",
+    "bdd100k_night/nightlab_rdn_swin_base",
+    "bdd100k_night/nightlab_hdm_r101_joint",
+    "ablations/table5_5_image_relam",
+)
 
 
 def small(cfg: CfgNode) -> CfgNode:
@@ -29,8 +37,6 @@ def small(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.TIMM.WEIGHTS = ""
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0
     if "swin" in cfg.MODEL.TIMM.NAME:
-        cfg.MODEL.TIMM.NAME = "swin_tiny_patch4_window7_224"
-        cfg.MODEL.TIMM.OUT_INDICES = [0, 1, 2, 3]
         cfg.MODEL.TIMM.ARGS.update({"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1]})
     else:
         cfg.MODEL.TIMM.NAME = "resnet10t"
@@ -41,12 +47,22 @@ def small(cfg: CfgNode) -> CfgNode:
     return cfg
 
 
-@pytest.mark.parametrize("path", BUILT, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_configuration_of_the_paper_builds(path: Path) -> None:
-    cfg = small(load_config(path))
+BUILT: dict[str, NightLab] = {}
+
+
+def built(cfg: CfgNode) -> NightLab:
+    """The model without values; one for all configurations of the same model."""
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        model = build_model(cfg)
+    key = cfg.MODEL.dump()
+    if key not in BUILT:
+        with torch.device("meta"):
+            BUILT[key] = build_model(cfg)
+    return BUILT[key]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_configuration_of_the_paper_builds(path: Path) -> None:
+    model = built(small(load_config(path)))
     dual = any(part in path.stem for part in ("_rdn", "_hdm", "_relam"))
     assert (model.detector is not None) == dual
     assert (model.image_level.light is not None) == (dual and path.stem not in ("table5_3_rdn", "table5_4_hdm"))
@@ -60,21 +76,42 @@ def test_what_the_name_of_a_configuration_says(path: Path) -> None:
     assert ("joint" in path.stem or path.parent.name == "ablations") == bool(cfg.DATASETS.TRAIN_WEIGHTS)
     deformable = path.stem.startswith("table5_2") or "baseline" in path.stem or (labels and "r101" not in path.stem)
     assert path.stem.startswith("table4") or cfg.MODEL.SEM_SEG_HEAD.DEFORM_FPN == bool(deformable)
+    for stage in stages_of(cfg):
+        solver = stage_config(cfg, stage).SOLVER
+        assert solver.WARMUP_ITERS < solver.MAX_ITER / 2, f"{stage} gets to its learning rate"
     first_line = path.read_text().splitlines()[0]
     assert f"--config-file {path.relative_to(REPOSITORY)}" in first_line, "its head gives its command"
 
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("nightlab_hdm_swin_base", range(110, 130)), ("nightlab_hdm_r101", range(55, 70))],
+    [
+        ("nightlab_hdm_swin_base", range(110, 130)),
+        ("upernet_swin_small", range(75, 85)),
+        ("upernet_swin_tiny", range(55, 65)),
+        ("nightlab_hdm_r101", range(55, 70)),
+    ],
 )
-def test_the_full_size_models_of_the_paper_build(name: str, millions: range) -> None:
-    cfg = load_config(REPOSITORY / "configs" / "nightcity" / f"{name}.yaml", ["MODEL.DEVICE", "meta"])
+def test_the_models_of_the_paper_have_their_size(name: str, millions: range) -> None:
+    cfg = load_config(REPOSITORY / "configs" / "nightcity" / f"{name}.yaml")
     cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0  # timm computes the rates with a tensor, which has no values here
-    with torch.device("meta"):
-        model = build_model(cfg)
+    model = built(cfg)
     level = sum(p.numel() for p in model.image_level.parameters())
     assert round(level / 1e6) in millions
+
+
+@pytest.mark.parametrize("data", ["nightcity", "bdd100k_night"])
+def test_the_detector_on_deeplab_learns_by_adamw(data: str) -> None:
+    """At its rates, which are AdamW's, SGD, by which both levels learn there, would hardly move it."""
+    cfg = small(load_config(REPOSITORY / "configs" / data / "nightlab_hdm_r101.yaml", ["MODEL.DEVICE", "meta"]))
+    found = {}
+    for stage in stages_of(cfg):
+        own = stage_config(cfg, stage)
+        with torch.device("meta"):
+            optimizer = build_optimizer(own, build_model(own))
+        found[stage] = (type(optimizer), optimizer.param_groups[0]["lr"])
+    by_sgd, adamw = (torch.optim.SGD, 0.01), torch.optim.AdamW
+    assert found == {"image": by_sgd, "region": by_sgd, "rdn": (adamw, 0.0001), "hdm": (adamw, 0.00005)}
 
 
 def short(cfg: CfgNode, output: Path) -> CfgNode:
@@ -95,27 +132,32 @@ def short(cfg: CfgNode, output: Path) -> CfgNode:
     return cfg
 
 
-def run_short(path: Path, tmp_path: Path, *opts: str) -> dict:
-    cfg = short(load_config(path, opts), tmp_path / "out")
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What DETECTRON2_DATASETS names, with all the paper's data sets prepared from made downloads."""
+    root, raw = tmp_path_factory.mktemp("datasets"), tmp_path_factory.mktemp("downloads")
+    parts = {"original": trees.nightcity(raw / "nightcity"), "plus": trees.nightcity_plus(raw / "plus")}
+    prepare_nightcity(root / "nightcity", **parts, progress=False)
+    prepare_cityscapes(trees.cityscapes_download(raw / "cityscapes"), root / "cityscapes", progress=False)
+    prepare_bdd100k_night(trees.bdd100k(raw / "bdd100k"), root / "bdd100k_night", progress=False)
+    return root
+
+
+HELD_OUT = {  # HDM needs two
+    "nightcity_plus_val": "('nightcity_train_held', 'nightcity_val')",
+    "bdd100k_night_val_night": "('bdd100k_night_train_night_held', 'bdd100k_night_val_night')",
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_two_iterations_a_stage(name: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(prepared))
+    path = REPOSITORY / "configs" / f"{name}.yaml"
+    (tested,) = load_config(path).DATASETS.TEST
+    cfg = short(load_config(path, ["DATASETS.VAL", HELD_OUT[tested]]), tmp_path / "out")
     (tmp_path / "short.yaml").write_text(cfg.dump())
     arguments = {"config_file": str(tmp_path / "short.yaml"), "opts": [], "eval_only": False, "resume": False}
-    return run(Namespace(**arguments, stage="all"))
-
-
-def test_two_iterations_on_nightcity_with_cityscapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    parts = {"original": trees.nightcity(tmp_path / "raw"), "plus": trees.nightcity_plus(tmp_path / "plus")}
-    prepare_nightcity(tmp_path / "nightcity", **parts, progress=False)
-    prepare_cityscapes(trees.cityscapes_download(tmp_path / "raw_c"), tmp_path / "cityscapes", progress=False)
-    held = ("DATASETS.VAL", "('nightcity_train_held', 'nightcity_val')")  # HDM needs two
-    results = run_short(REPOSITORY / "configs/nightcity/nightlab_hdm_swin_tiny_joint.yaml", tmp_path, *held)
-    assert "nightcity_plus_val" in results["last"]
-    assert (tmp_path / "out" / "stages" / "hdm" / "model_final.pth").is_file()
-
-
-def test_two_iterations_on_bdd100k_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    prepare_bdd100k_night(trees.bdd100k(tmp_path / "raw"), tmp_path / "bdd100k_night", progress=False)
-    held = ("DATASETS.VAL", "('bdd100k_night_train_night_held', 'bdd100k_night_val_night')")
-    results = run_short(REPOSITORY / "configs/bdd100k_night/nightlab_hdm_r101_joint.yaml", tmp_path, *held)
-    assert "bdd100k_night_val_night" in results["last"]
+    results = run(Namespace(**arguments, stage="all"))
+    assert list(results["last"]) == [tested]
+    for stage in stages_of(cfg):
+        assert torch.load(Path(stage_folder(cfg, stage), "model_final.pth"), weights_only=True)["iteration"] == 1

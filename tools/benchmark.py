@@ -5,7 +5,7 @@
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
     python tools/benchmark.py --config-file CFG --vary "SOLVER.IMS_PER_BATCH 1 2" --vary "SOLVER.AMP.ENABLED True False"
     python tools/benchmark.py --config-file CFG --exported model.onnx MODEL.WEIGHTS model_final.pth
-    python tools/benchmark.py --config-file CFG --loader 200
+    python tools/benchmark.py --config-file CFG --loader 200 MODEL.NIGHTLAB.STAGE image
 
 Weights are random: nothing is downloaded. A peer is another library's model with the same weights, run in turns with
 ours from images to logits of their size; the JSON then has time_ratio, gmac_ratio and max_relative_difference, ours
@@ -114,7 +114,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--exported", type=Path, metavar="FILE", help="compare the model of MODEL.WEIGHTS with this file made of it"
     )
     parser.add_argument(
-        "--loader", type=positive, metavar="N", help="time the training data instead, N images of DATASETS.TRAIN"
+        "--loader", type=positive, metavar="N", help="time the data of MODEL.NIGHTLAB.STAGE instead, N images"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")

@@ -3,10 +3,12 @@
     python tools/rehearse.py --config-file configs/nightcity/nightlab_hdm_swin_base.yaml
     python tools/rehearse.py --config-file CFG --iterations 10 --batch 4 [KEY VALUE ...]
 
-Prints for each stage the peak memory and the time of an iteration (waiting for data left out), and the device hours
-that its whole schedule would take at this pace; also as rehearsal.json in the folder. "Steps taken" are those that AMP
-did not skip: where it is 0, the memory of the optimiser is missing, and more iterations are needed. The checkpoints of
-the stages, gigabytes for a large model, are removed at the end.
+Prints for each stage the peak memory, the time of an iteration and, apart, how long it waited for data, and the device
+hours that its whole schedule would take without such waiting; also as rehearsal.json in the folder. The scenes are kept
+in memory: waiting is for all that the loader does, with its DATALOADER.NUM_WORKERS, but reading files, and takes more
+than two iterations to settle. "Steps taken" are those that AMP did not skip: where it is 0, the memory of the optimiser
+is missing, and more iterations are needed. The checkpoints of the stages, gigabytes for a large model, are removed at
+the end.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from detectron2.utils.logger import setup_logger
 
 from nightlab.arguments import positive
 from nightlab.config import load_config
-from nightlab.engine.rehearsal import WatchCosts, costs_by_stage, costs_table, rehearsal_config
+from nightlab.engine.rehearsal import WatchCosts, costs_by_stage, costs_table, draw_scenes, rehearsal_config
 from nightlab.engine.stages import train_stages
 from nightlab.errors import InputError, exits_on_input_error
 from nightlab.files import write_json
@@ -43,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = rehearsal_config(cfg, iterations=options.iterations, batch=options.batch, output=options.output)
     default_setup(own, Namespace())
     setup_logger(own.OUTPUT_DIR, name="nightlab")
+    draw_scenes(own)
     watching = WatchCosts(own.MODEL.DEVICE)
     try:
         train_stages(own, watching=[watching])
@@ -54,9 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     costs = costs_by_stage(cfg, own, watching.stages)
     crop, frame = ("x".join(map(str, size)) for size in (own.INPUT.CROP_SIZE, own.INPUT.IMAGE_SIZE))
     amp = on_gpu and own.SOLVER.AMP.ENABLED
+    workers = own.DATALOADER.NUM_WORKERS
     document = {"config": options.config_file, "device": device, "amp": amp, "crop": crop, "frame": frame}
+    document["workers"] = workers
     write_json(Path(own.OUTPUT_DIR, "rehearsal.json"), document | {"torch": torch.__version__, "stages": costs})
     how = f"{device}, {'AMP' if amp else 'no AMP'}, batch {options.batch}, frames {frame}, crops {crop}"
+    how += f", {workers} workers"
     print(f"{options.config_file}: {how}\n\n{costs_table(costs)}")
     return 0
 

@@ -2,11 +2,12 @@
 """Shows and measures light adaptation: a contact sheet of input, light map and result, and figures of a whole set.
 
     python tools/study_light.py --config-file CFG --weights FILE --dataset bdd_photos_night_val --sheet sheet.jpg
-
+    python tools/study_light.py --config-file CFG --weights FILE --dataset bdd_photos_day_train --write FOLDER
     python tools/study_light.py --combine light_1.json light_2.json --day day.json --plot light.png
 
-Stand-ins without training need no weights: MODEL.LIGHT.NAME clahe. Labels are not read. The second form draws luminance
-and contrast against SSIM, one point for each file, named by its --name; --day marks what day images have by themselves.
+Stand-ins without training need no weights: MODEL.LIGHT.NAME clahe. Labels are not read. --write makes a folder of
+adapted images, to train on with the labels of the others (GETTING_STARTED.md). The last form draws luminance and
+contrast against SSIM, one point for each file, named by its --name; --day marks what day images have by themselves.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
+from nightlab.evaluation.adapted_frames import frame_paths, write_frame
 from nightlab.evaluation.light_study import FIGURES, adapt_record, adapting_level, average, draw_light, light_table
 from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json
@@ -44,22 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     cfg = load_config(options.config_file, options.opts)
     catalog.register_cards(cfg.DATASETS.CARDS)
+    records = catalog.load((options.dataset,), require_labels=False)
+    paths = frame_paths(records, options.write) if options.write else []
     model = build_model(cfg).eval()
     if options.weights:
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(options.weights, checkpointables=[])
     level = adapting_level(model)
     if level is None:
         raise InputError(f"{options.config_file}: has no light adaptation; set MODEL.LIGHT.NAME")
-    records = catalog.load((options.dataset,))
     shown = set(spread(len(records), options.number))
     figures, panels = [], []
     for i, record in enumerate(tqdm(records, desc=options.dataset, unit="image")):
         result = adapt_record(level, record)
         figures.append(result.figures)
+        if paths:
+            write_frame(paths[i], result.adapted)
         if i in shown:
             panels.append(light_panels(result.frame, result.adapted))
     total = average(figures)
     print(tabulate([[key, f"{value:.4g}"] for key, value in total.items()], tablefmt="plain"))
+    if paths:
+        print(f"{options.write}: {len(paths)} adapted frames")
     if options.sheet:
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(_sheet(panels)).save(options.sheet, quality=88)
@@ -83,6 +90,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dataset", help="a registered data set")
     parser.add_argument("--number", type=int, default=12, help="frames on the sheet, evenly spread (default: 12)")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write the contact sheet (.jpg or .png)")
+    parser.add_argument(
+        "--write", type=Path, metavar="FOLDER", help="write every adapted frame as FOLDER/<image id>.png"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--name", help="what the figures are of, in tables and plots (default: MODEL.LIGHT.NAME)")
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="figures that --json wrote")

@@ -22,6 +22,7 @@ COMPONENTS = {
     "detector": "detector",
     "region level": "region_level",
 }
+SPREAD = ("median", "min", "max")
 
 
 def benchmark(
@@ -97,21 +98,17 @@ def report_table(report: Mapping[str, Any]) -> str:
     where = report["environment"]
     timed = {name: report[name] for name in ("forward", "training_step") if name in report}
     headers = ["", "GMAC an image"]
-    headers += [f"{name.replace('_', ' ')} [s], {figures['precision']}" for name, figures in timed.items()]
+    headers += [
+        f"{n.replace('_', ' ')} [s], {figures['precision']}, median (least to most)" for n, figures in timed.items()
+    ]
     parts = dict.fromkeys(name for figures in timed.values() for name in figures["parts_median_s"] if name != REST)
     rows = [
-        [part, _figure(report["gmac"].get(part))]
-        + [_figure(figures["parts_median_s"].get(part)) for figures in timed.values()]
+        [part, _figure(report["gmac"].get(part)), *(_part(figures, part) for figures in timed.values())]
         for part in [*parts, REST]
     ]
-    rows.append(["total (median)", _figure(report["gmac"]["total"])])
-    rows[-1] += [_figure(figures["median_s"]) for figures in timed.values()]
-    for label, key, digits in (
-        ("least", "min_s", 3),
-        ("most", "max_s", 3),
-        ("peak memory [MiB]", "peak_memory_mib", 0),
-    ):
-        rows.append([label, "", *(_figure(figures[key], digits) for figures in timed.values())])
+    rows.append(["total", _figure(report["gmac"]["total"])])
+    rows[-1] += [_seconds(*(figures[f"{key}_s"] for key in SPREAD)) for figures in timed.values()]
+    rows.append(["peak memory [MiB]", "", *(_figure(figures["peak_memory_mib"], 0) for figures in timed.values())])
     return "\n".join(
         [
             f"{height}x{width}, batch {report['batch']}, {report['forward']['repeats']} repeats, "
@@ -121,6 +118,16 @@ def report_table(report: Mapping[str, Any]) -> str:
             tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, stralign="right"),
         ]
     )
+
+
+def _part(figures: Mapping[str, Any], part: str) -> str:
+    """Seconds of a part as text; empty where it has none."""
+    found = [figures[f"parts_{key}_s"].get(part) for key in SPREAD]
+    return "" if None in found else _seconds(*found)
+
+
+def _seconds(median: float, least: float, most: float) -> str:
+    return f"{median:.3f} ({least:.3f} to {most:.3f})"
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

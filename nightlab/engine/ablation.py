@@ -128,7 +128,7 @@ def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
 
 def _starts(study: Study, output: Path, row: Row, seed: int) -> dict[str, Path]:
     """The checkpoints of earlier rows that a run starts from, by the key that names them."""
-    counts = LAST if study.checkpoint.startswith("last") else BEST
+    counts = LAST if study.checkpoint == "last" else BEST
     starts = {"MODEL.WEIGHTS": (row.weights, counts), "STAGES.IMAGE_LEVEL": (row.image_level, BEST)}
     rows = {other.name: other for other in study.rows}
     return {key: study.run_folder(output, rows[name], seed) / file for key, (name, file) in starts.items() if name}

@@ -12,6 +12,7 @@ from torch import nn
 
 from nightlab.errors import InputError
 
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD}
 # Position biases and embeddings, by parameter name, are not decayed; norms are excluded by type.
 _NO_DECAY = ("relative_position_bias_table", "absolute_pos_embed", "pos_embed")
 
@@ -21,9 +22,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     adaptation at their own multiples of the rate, the latter with its own betas.
 
     Raises:
-        InputError: SOLVER.OPTIMIZER is neither.
+        InputError: as `check_optimizer`.
     """
     solver = cfg.SOLVER
+    check_optimizer(solver, cfg.MODEL.NIGHTLAB.STAGE)
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
@@ -33,14 +35,12 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         overrides={name: {"weight_decay": 0.0} for name in _NO_DECAY},
     )
     params = _with_own_betas(cfg, model, params)
-    kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-        "AdamW": (torch.optim.AdamW, {"betas": tuple(solver.BETAS)}),
-        "SGD": (torch.optim.SGD, {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}),
-    }
-    if solver.OPTIMIZER not in kinds:
-        raise InputError(f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r} is not one of {', '.join(kinds)}")
-    kind: Any
-    kind, kwargs = kinds[solver.OPTIMIZER]
+    kind: Any = OPTIMIZERS[solver.OPTIMIZER]
+    kwargs: dict[str, Any] = (
+        {"betas": tuple(solver.BETAS)}
+        if kind is torch.optim.AdamW
+        else {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV}
+    )
     clipping = solver.CLIP_GRADIENTS
     if clipping.ENABLED and clipping.CLIP_TYPE == "full_model":
         kind = _clipping_all(kind, clipping.CLIP_VALUE)
@@ -67,6 +67,14 @@ def _multiple(cfg: CfgNode, name: str) -> float:
     if "backbone" in name.split("."):
         return cfg.SOLVER.BACKBONE_MULTIPLIER
     return cfg.MODEL.LIGHT.LR_MULTIPLIER if _is_light(name) else 1.0
+
+
+def check_optimizer(solver: CfgNode, stage: str) -> None:
+    """Raises InputError where the optimiser of a stage is none of `OPTIMIZERS`."""
+    if solver.OPTIMIZER not in OPTIMIZERS:
+        raise InputError(
+            f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r}, of stage {stage}, is not one of {', '.join(OPTIMIZERS)}"
+        )
 
 
 def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:

@@ -11,6 +11,7 @@ from nightlab.config import STAGE_SOLVER
 from nightlab.data import catalog
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import unpaired_crops
+from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
 from nightlab.errors import InputError
 from nightlab.light_kinds import TRAINED
@@ -102,14 +103,16 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
 
     Raises:
         InputError: the configuration has none of them, or not the data that one of them, or the evaluation after them,
-            needs; HARD_CLASSES would be needed, or a detector; a batch cannot be shared out.
+            needs; HARD_CLASSES would be needed, or a detector; a batch cannot be shared out; an optimiser is unknown.
     """
     stages = stages_of(cfg)
     chosen = [stage for stage in stages if stage in CHOICES[choice]]
     if not chosen or (choice in STAGE_PARTS and choice not in stages):
         raise InputError(f"--stage {choice}: this configuration has only the stages {', '.join(stages)}")
     for stage in chosen:
-        check_batch(stage_config(cfg, stage).SOLVER, stage)
+        solver = stage_config(cfg, stage).SOLVER
+        check_batch(solver, stage)
+        check_optimizer(solver, stage)
     if "region" in stages and cfg.MODEL.NIGHTLAB.REGIONS == "detector" and not cfg.MODEL.HARDNESS.LABELS:
         raise InputError(
             "MODEL.NIGHTLAB.REGIONS: there is no detector to take regions from; set MODEL.HARDNESS.LABELS, or one of "

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from nightlab.benchmark.timing import peak_memory_mib, reset_peak_memory, synchr
 from nightlab.data import catalog
 from nightlab.data.cityscapes import CLASSES
 from nightlab.data.nightstreet import NightStreet
+from nightlab.data.nightstreet.render import Scene, Time, render
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.errors import InputError
 
@@ -28,10 +30,20 @@ HARD_CLASSES = ["pole", "traffic light", "traffic sign", "person", "rider", "mot
 
 @dataclass(frozen=True)
 class FewScenes(NightStreet):
-    """The first scenes of each split of NightStreet."""
+    """The first scenes of each split of NightStreet, each drawn once: that takes longer than reading a file would."""
 
     def records(self, split: str) -> list[dict[str, Any]]:
         return super().records(split)[:FRAMES]
+
+    def _scene(self, record: dict[str, Any]) -> Scene:
+        scene = record["scene"]
+        return _kept(scene["seed"], self.size, scene["time"])
+
+
+@cache
+def _kept(seed: int, size: tuple[int, int], time: Time) -> Scene:
+    """Not kept by the source, which goes into every record and with it to the workers."""
+    return render(seed, size, time)
 
 
 def rehearsal_config(cfg: CfgNode, *, iterations: int, batch: int, output: str) -> CfgNode:
@@ -61,25 +73,32 @@ def rehearsal_config(cfg: CfgNode, *, iterations: int, batch: int, output: str) 
         solver.update(schedule)
     own.SOLVER.LOG_PERIOD = 1
     own.TEST.EVAL_PERIOD = 0
-    own.DATALOADER.NUM_WORKERS = 0
     own.OUTPUT_DIR = output
     own.freeze()
     return own
 
 
+def draw_scenes(cfg: CfgNode) -> None:
+    """Draws the scenes of a `rehearsal_config` before the workers of its loaders are there, which then need not."""
+    for names in (cfg.DATASETS.TRAIN, cfg.DATASETS.VAL, cfg.DATASETS.DAY):
+        for record in catalog.load(names):
+            record["source"].read_image(record)
+
+
 @dataclass
 class Cost:
-    """What the steps of a stage took: seconds of each, without those in which it waited for data; the most memory in
-    MiB during any of them; and how many of them AMP skipped since its scale was too large at first."""
+    """What the steps of a stage took: seconds of each, without those in which it waited for data, and these; the most
+    memory in MiB during any of them; and how many of them AMP skipped since its scale was too large at first."""
 
     seconds: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
     skipped: int = 0
 
-    @property
-    def typical(self) -> float:
-        """The median, but for the first step, which allocates and chooses kernels."""
-        return statistics.median(self.seconds[1:] or self.seconds)
+    @staticmethod
+    def typical(seconds: list[float]) -> float:
+        """The median, but for the first step, which allocates, chooses kernels and waits for the workers to start."""
+        return statistics.median(seconds[1:] or seconds)
 
 
 class WatchCosts(HookBase):
@@ -102,6 +121,7 @@ class WatchCosts(HookBase):
         cost = self.stages.setdefault(self.trainer.stage, Cost())
         waited = self.trainer.storage.latest().get("data_time", (0.0, 0))[0]
         cost.seconds.append(seconds - waited)
+        cost.waited.append(waited)
         cost.peak_mib = max(cost.peak_mib, peak_memory_mib(self.device))
         cost.skipped += self.trainer._trainer.grad_scaler.get_scale() < self._scale
 
@@ -116,9 +136,10 @@ def costs_by_stage(cfg: CfgNode, rehearsed: CfgNode, costs: Mapping[str, Cost]) 
         if stage not in costs:
             continue
         solver, cost = stage_config(cfg, stage).SOLVER, costs[stage]
-        batch = rehearsed.SOLVER.IMS_PER_BATCH
-        hours = solver.MAX_ITER * solver.IMS_PER_BATCH / batch * cost.typical / 3600
-        entry = {"stage": stage, "batch": batch, "first_s": cost.seconds[0], "iteration_s": cost.typical}
+        batch, iteration = rehearsed.SOLVER.IMS_PER_BATCH, cost.typical(cost.seconds)
+        hours = solver.MAX_ITER * solver.IMS_PER_BATCH / batch * iteration / 3600
+        entry = {"stage": stage, "batch": batch, "first_s": cost.seconds[0], "iteration_s": iteration}
+        entry |= {"waited_s": cost.typical(cost.waited)}
         entry |= {"peak_mib": cost.peak_mib, "steps": len(cost.seconds), "skipped_by_amp": cost.skipped}
         found.append(entry | {"iterations": solver.MAX_ITER, "images": solver.IMS_PER_BATCH, "hours": hours})
     return found
@@ -131,6 +152,7 @@ def costs_table(costs: list[dict[str, Any]]) -> str:
             c["stage"],
             f"{c['first_s']:.2f}",
             f"{c['iteration_s']:.2f}",
+            f"{c['waited_s']:.2f}",
             f"{c['peak_mib']:.0f}",
             f"{c['steps'] - c['skipped_by_amp']} of {c['steps']}",
             f"{c['iterations']} x {c['images']}",
@@ -138,5 +160,6 @@ def costs_table(costs: list[dict[str, Any]]) -> str:
         ]
         for c in costs
     ]
-    headers = ["stage", "first [s]", "iteration [s]", "peak [MiB]", "steps taken", "whole schedule", "device hours"]
+    headers = ["stage", "first [s]", "iteration [s]", "waiting [s]", "peak [MiB]"]
+    headers += ["steps taken", "whole schedule", "device hours"]
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, stralign="right")

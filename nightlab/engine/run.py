@@ -30,7 +30,7 @@ from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.errors import InputError
 from nightlab.evaluation.cost import write_cost
-from nightlab.evaluation.evaluator import NightLabEvaluator, results_table
+from nightlab.evaluation.evaluator import NightLabEvaluator, evaluation_file, results_table
 from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
@@ -185,12 +185,6 @@ def check_hard_classes(cfg: CfgNode, model: NightLab, weights: str) -> None:
             f"{weights}: its region level was trained for {', '.join(trained)}, and MODEL.NIGHTLAB.HARD_CLASSES names "
             f"{', '.join(named)}; leave HARD_CLASSES empty to take the checkpoint's, or train the stages again"
         )
-
-
-def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:
-    """Where the figures of a checkpoint (best, last, eval) on a data set are kept."""
-    suffix = "_multi_scale" if cfg.TEST.AUG.ENABLED else ""
-    return Path(cfg.OUTPUT_DIR, "evaluation", name, f"{kind}{suffix}.json")
 
 
 def as_tested(cfg: CfgNode, model: nn.Module) -> nn.Module:

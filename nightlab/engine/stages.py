@@ -149,7 +149,7 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     Classes without a pixel in the training set are never hard: nothing could be learned about them.
 
     Raises:
-        InputError: HARD_CLASSES names a class that the data set does not have.
+        InputError: HARD_CLASSES names a class that the data set does not have, or the checkpoint knows nothing of them.
     """
     records, _ = split_records(cfg)
     classes = list(records[0]["source"].classes)
@@ -159,7 +159,7 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
         raise InputError(
             f"MODEL.NIGHTLAB.HARD_CLASSES: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
         )
-    hard = [name in named for name in classes] if named else _known_hard(cfg, checkpoint, len(classes))
+    hard = [name in named for name in classes] if named else _known_hard(cfg, checkpoint)
     missing = {i for i, is_hard in enumerate(hard) if is_hard}
     for record in records:
         if not missing:
@@ -172,11 +172,13 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     return [is_hard and i not in missing for i, is_hard in enumerate(hard)]
 
 
-def _known_hard(cfg: CfgNode, checkpoint: str, number: int) -> list[bool]:
+def _known_hard(cfg: CfgNode, checkpoint: str) -> list[bool]:
     """The mask of a checkpoint or, where it names no class and is a given image level, of its IoU."""
     state = read_state_dict(checkpoint)
-    mask = state.get("model", state).get("hard_class_mask", torch.zeros(number)).bool()
-    if mask.any() or not cfg.STAGES.IMAGE_LEVEL:
+    mask = state.get("model", state).get("hard_class_mask")
+    if mask is None and not cfg.STAGES.IMAGE_LEVEL:
+        raise InputError(f"{checkpoint}: does not say which classes are hard; name them in HARD_CLASSES")
+    if mask is not None and (mask.any() or not cfg.STAGES.IMAGE_LEVEL):
         return mask.tolist()
     logger.info("%s: names no hard class; it is evaluated on the held-out images", checkpoint)
     model, (_, held_out) = _load(build_model(cfg), cfg, checkpoint), split_records(cfg)

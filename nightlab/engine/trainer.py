@@ -16,14 +16,8 @@ from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventStorage
 from torch import nn
 
-from nightlab.data.adaptation import adaptation_sets
-from nightlab.data.held_out import share_held_out, split_records
-from nightlab.data.loader import (
-    Mapper,
-    build_train_loader,
-    unpaired_crops,
-)
-from nightlab.data.region_mapper import FrameMapper, RegionMapper
+from nightlab.data.region_mapper import FrameMapper
+from nightlab.data.stage_data import STAGE_KEYS, StageData
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.gains import GAINS, gains_of
@@ -38,8 +32,6 @@ from nightlab.signals import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
 
-# What tells the random draws of the stages apart.
-STAGE_KEYS = {"image": 0, "region": 1, "rdn": 2, "hdm": 3, "light": 4, "adapt": 5}
 # Where the regions come from on held-out images: the region level is judged before there is a detector.
 VALIDATION_SOURCES = {"region": "ground_truth", "rdn": "detector", "hdm": "detector"}
 
@@ -59,24 +51,11 @@ class NightLabTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         self.cfg = cfg
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
-        train_records, self._val_records = split_records(cfg)
-        mapper: Mapper | None = None
-        if self.stage in ("region", "rdn", "hdm"):
-            mapper = RegionMapper(cfg, hard) if self.stage == "region" else FrameMapper(cfg, hard)
-        self._mapper = mapper
-        if self.stage == "hdm":
-            train_records, self._val_records = share_held_out(cfg, self._val_records)
-        unpaired = None
-        if self.stage == "adapt":
-            train_records, unpaired = adaptation_sets(cfg, train_records)
-        self._train_records = train_records
-        logger.info("%d images to train on, %d held out", len(train_records), len(self._val_records))
+        self._data = StageData(cfg, hard)
+        logger.info("%d images to train on, %d held out", len(self._data.train), len(self._data.held_out))
         model: Any = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
-        if model.learns_light:
-            regions = mapper if isinstance(mapper, RegionMapper) else None
-            unpaired = unpaired_crops(cfg, regions=regions, classes=train_records[0]["source"].classes)
-        loader = build_train_loader(cfg, train_records, stage=STAGE_KEYS[self.stage], mapper=mapper, unpaired=unpaired)
+        loader = self._data.loader(learns_light=model.learns_light)
         self.scheduler = build_lr_scheduler(cfg, optimizer)
         on_cpu = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         ddp_model = create_ddp_model(model, broadcast_buffers=False, **on_cpu)
@@ -124,7 +103,7 @@ class NightLabTrainer(DefaultTrainer):
         cfg = self.cfg
         checkpoints = KeepPeriodic(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=2)
         ret = [hooks.IterationTimer(), hooks.LRScheduler()]
-        if self._val_records and self.stage != "light":
+        if self._data.held_out and self.stage != "light":
             ret.append(Validation(cfg.TEST.EVAL_PERIOD, self.validate))
             if comm.is_main_process():
                 ret.append(KeepBest(cfg.TEST.EVAL_PERIOD, self.checkpointer))
@@ -140,24 +119,26 @@ class NightLabTrainer(DefaultTrainer):
 
     def measure_gains(self) -> None:
         """For the stage hdm, once its weights are there: the labels that it learns from."""
-        assert isinstance(self._mapper, FrameMapper)
+        mapper = self._data.mapper
+        assert isinstance(mapper, FrameMapper)
         path = Path(self.cfg.OUTPUT_DIR, GAINS)
-        self._mapper.measured = gains_of(unwrap(self.model), self._train_records, path, keep=self.start_iter > 0)
+        mapper.measured = gains_of(unwrap(self.model), self._data.train, path, keep=self.start_iter > 0)
 
     def before_train(self) -> None:
         super().before_train()
-        if isinstance(self._mapper, FrameMapper) and self._mapper.measured and self.start_iter == 0:
-            put_gains(self._mapper.measured)
+        mapper = self._data.mapper
+        if isinstance(mapper, FrameMapper) and mapper.measured and self.start_iter == 0:
+            put_gains(mapper.measured)
 
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
         """Figures on the held-out images. In the stages "adapt" and "image", the classes found hard go into the model,
         and so into its checkpoints; the region stage is judged on the hard regions of the ground truth."""
         model = unwrap(self.model)
-        figures = held_out_figures(self.cfg, model, self._val_records, VALIDATION_SOURCES.get(self.stage, "none"))
+        figures = held_out_figures(self.cfg, model, self._data.held_out, VALIDATION_SOURCES.get(self.stage, "none"))
         if comm.is_main_process():
-            put_levels(model, self._val_records)
+            put_levels(model, self._data.held_out)
         if self.stage in ("adapt", "image"):
-            classes = self._val_records[0]["source"].classes
+            classes = self._data.held_out[0]["source"].classes
             model.hard_class_mask.copy_(classes_found_hard(self.cfg, figures, classes))
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}

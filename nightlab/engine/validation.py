@@ -1,5 +1,7 @@
 """Figures on held-out images, and the hard classes that follow from them."""
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
+from detectron2.utils.logger import log_first_n
 from torch import Tensor
 
 from nightlab.data.loader import build_test_loader
@@ -27,8 +30,16 @@ def held_out_figures(cfg: CfgNode, model: NightLab, records: Sequence[dict[str, 
 
 
 def classes_found_hard(cfg: CfgNode, figures: Mapping[str, float], classes: Sequence[str]) -> Tensor:
-    """Which classes are below HARD_IOU, bool `[K]`; those that are absent from the images are not."""
+    """Which classes are below HARD_IOU, bool `[K]`; those absent from the images are not, which is said once."""
     iou = np.array([figures[f"IoU-{name}"] for name in classes])
+    absent = [name for name, value in zip(classes, iou, strict=True) if math.isnan(value)]
+    if absent:
+        said = (
+            f"no pixel of {', '.join(absent)} in the held-out images (DATASETS.VAL): such a class is never found hard, "
+            "and does not count for the best checkpoint; hold out other images, or name the hard classes in "
+            "MODEL.NIGHTLAB.HARD_CLASSES"
+        )
+        log_first_n(logging.WARNING, said, name=__name__, key="message")
     return torch.from_numpy(is_hard(iou, cfg.MODEL.NIGHTLAB.HARD_IOU))
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import yaml
 
+from nightlab.config import load_config
 from nightlab.data.card_values import did_you_mean
 from nightlab.errors import InputError
 from nightlab.evaluation.bootstrap import load_counts
+from nightlab.evaluation.evaluator import evaluation_file
 
 STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "opts", "rows")
 ROW_KEYS = ("name", "config", "opts", "stage", "weights", "image_level", "paper")
+CHECKPOINTS = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,14 @@ class Study:
         return output / row.folder / f"seed{seed}"
 
     def evaluation(self, output: Path, row: Row, seed: int) -> Path:
-        """The file that a finished run has."""
-        return self.run_folder(output, row, seed) / "evaluation" / self.dataset / f"{self.checkpoint}.json"
+        """The file that a finished run has.
+
+        Raises:
+            InputError: the row's configuration, which says how it is tested, does not load.
+        """
+        folder = str(self.run_folder(output, row, seed))
+        cfg = load_config(row.config, [*row.opts, "OUTPUT_DIR", folder])
+        return evaluation_file(cfg, self.dataset, self.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -100,16 +109,18 @@ def read_study(path: Path) -> Study:
     seeds = tuple(content["seeds"])
     if not rows or not seeds or not all(isinstance(seed, int) for seed in seeds):
         raise InputError(f"{path}: a study has at least one row and one whole number among its seeds")
-    return Study(
-        str(content["name"]), str(content["dataset"]), seeds, tuple(rows), str(content.get("checkpoint", "best"))
-    )
+    checkpoint = str(content.get("checkpoint", "best"))
+    if checkpoint not in CHECKPOINTS:
+        raise InputError(f"{path}: checkpoint is '{checkpoint}'; it can be {' or '.join(CHECKPOINTS)}")
+    return Study(str(content["name"]), str(content["dataset"]), seeds, tuple(rows), checkpoint)
 
 
 def collect(study: Study, output: Path) -> dict[str, list[Result]]:
     """What the finished runs of a study came to, by row; rows without any are left out.
 
     Raises:
-        InputError: runs were evaluated on different images or classes, so that they cannot be compared.
+        InputError: runs were evaluated on different images or classes, so that they cannot be compared; or a
+            configuration does not load.
     """
     results: dict[str, list[Result]] = {}
     first: tuple[Path, Any, np.ndarray] | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detectron2.config import CfgNode
 from detectron2.evaluation import SemSegEvaluator
 from detectron2.utils import comm
 from tabulate import tabulate
@@ -144,6 +145,12 @@ class NightLabEvaluator(SemSegEvaluator):
         if self._predictions:
             document["predictions"] = str(self._predictions.relative_to(output.parent))
         output.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:
+    """Where the figures of a checkpoint (best, last, eval) on a data set are kept, in the run's folder OUTPUT_DIR."""
+    suffix = "_multi_scale" if cfg.TEST.AUG.ENABLED else ""
+    return Path(cfg.OUTPUT_DIR, "evaluation", name, f"{kind}{suffix}.json")
 
 
 def results_table(results: dict[str, dict[str, float]], classes: Sequence[str], hard: Sequence[bool]) -> str:

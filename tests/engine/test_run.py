@@ -3,11 +3,13 @@
 import json
 from argparse import Namespace
 
+import numpy as np
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+from PIL import Image
 
-from nightlab.engine.run import run
+from nightlab.engine.run import run, setup
 from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 
@@ -101,6 +103,16 @@ def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):
     assert trainer_results["last"]["tiny_test"]["sem_seg"]["mIoU-hard"] >= 0
 
 
+def test_classes_without_a_held_out_pixel_are_named_once(config, tmp_path, tiny_root):
+    for path in (tiny_root / "labels").glob("b*.png"):
+        Image.fromarray(np.minimum(np.array(Image.open(path)), 1)).save(path)
+    trainer = NightLabTrainer(setup(arguments(config)))
+    for _ in range(2):
+        figures = trainer.validate()["val"]["sem_seg"]
+    assert "IoU-bright" not in figures and not trainer.model.hard_class_mask[2]
+    assert (tmp_path / "out" / "log.txt").read_text().count("no pixel of bright in the held-out images") == 1
+
+
 def test_faults_are_found_before_training(config, tmp_path, tiny_root):
     missing = tiny_root / "labels" / "a1.png"
     missing.unlink()
@@ -132,8 +144,6 @@ def test_a_file_that_turns_bad_is_named(config, tiny_root):
 
 
 def test_dropout_follows_from_the_iteration(config):
-    from nightlab.engine.run import setup
-
     cfg = setup(arguments(config))
     losses = []
     for _ in range(2):

@@ -128,6 +128,9 @@ def test_hard_classes_are_named_and_trainable(dual, tmp_path, tiny_root, caplog)
     with caplog.at_level("WARNING", "nightlab"):
         assert hard_classes(setup(arguments(dual)), checkpoint) == [True, False, False]
     assert "never in the training labels, so not hard: grey" in caplog.text
+    torch.save({"model": {}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth: does not say which classes are hard; name them"):
+        hard_classes(setup(arguments(dual, "MODEL.NIGHTLAB.HARD_CLASSES", "[]")), str(tmp_path / "other.pth"))
 
 
 def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
@@ -243,3 +246,9 @@ def test_other_hard_classes_than_those_of_the_region_level(dual, tmp_path):
         (folder / file).unlink()
     with pytest.raises(InputError, match="this stage began with the hard classes dark, grey"):
         run(arguments(dual, *other, "STAGES.REGION.MAX_ITER", "3", stage="region", resume=True))
+
+
+def test_an_unknown_optimizer_of_the_last_stage_stops_before_the_first(dual, tmp_path):
+    with pytest.raises(InputError, match="'Adam', of stage hdm, is not one of AdamW, SGD"):
+        run(arguments(dual, "STAGES.HDM.OPTIMIZER", "Adam"))
+    assert not (tmp_path / "out" / "stages").exists()

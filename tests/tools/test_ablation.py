@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from detectron2.config import CfgNode
 
 from nightlab.config import load_config
 from nightlab.engine import ablation as running
 from nightlab.errors import InputError
 from nightlab.evaluation.ablation import Row, Study, collect, read_study
 from nightlab.evaluation.ablation_table import study_table
+from nightlab.light_kinds import TRAINED
 from nightlab.signals import STOPPED
 
 from ..conftest import REPOSITORY
@@ -45,16 +48,17 @@ def study_file(tmp_path: Path) -> Path:
     return path
 
 
-def evaluation(folder: Path, right: int, ids: Sequence[str] = ("x", "y", "z")) -> None:
+def evaluation(folder: Path, right: int, ids: Sequence[str] = ("x", "y", "z"), name: str = "best") -> None:
     """Two classes of ten pixels an image, of which the first has `right` right ones, the second all."""
-    file = folder / "evaluation" / "made_test" / "best.json"
-    file.parent.mkdir(parents=True)
+    file = folder / "evaluation" / "made_test" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     wrong = 10 - right
     counts = np.tile([[right, 10], [10, 10], [right, 10 + wrong]], (len(ids), 1, 1))
-    np.savez(file.with_name("best_per_image.npz"), image_ids=np.array(ids), sem_seg=counts)
+    counts_file = file.with_name(f"{name}_per_image.npz")
+    np.savez(counts_file, image_ids=np.array(ids), sem_seg=counts)
     iou = 100 * (right / 10 + 10 / (10 + wrong)) / 2
     results = {"sem_seg": {"mIoU": iou, "mIoU-hard": 10.0 * right}}
-    document = {"classes": ["a", "b"], "hard_classes": ["a"], "results": results, "per_image": "best_per_image.npz"}
+    document = {"classes": ["a", "b"], "hard_classes": ["a"], "results": results, "per_image": counts_file.name}
     file.write_text(json.dumps(document))
 
 
@@ -200,6 +204,20 @@ def test_a_row_starts_from_the_checkpoint_that_counts(study_file: Path, tmp_path
         run(read_study(study_file), tmp_path / "out", Trainings())
 
 
+def test_a_row_at_several_scales_is_finished_by_figures_at_several(study_file: Path, tmp_path: Path) -> None:
+    study_file.write_text(study_file.read_text().replace("BASE_LR, 0.5", "BASE_LR, 0.5, TEST.AUG.ENABLED, True"))
+    study, output = read_study(study_file), tmp_path / "out"
+    plain, better = output / "plain" / "seed1", output / "better_by_much" / "seed1"
+    for folder, name in ((plain, "best"), (better, "best_multi_scale"), (better, "best")):
+        evaluation(folder, right=2 if folder == better and name == "best" else 8, name=name)
+    events = run(study, output, Trainings("plain/seed2"))
+    assert events[:2] == ["plain, seed 1: finished before", "better, by much, seed 1: finished before"]
+    found = collect(study, output)
+    assert found["plain"][0].figures == found["better, by much"][0].figures, "those at one scale do not count"
+    (better / "evaluation" / "made_test" / "best_multi_scale.json").unlink()
+    assert list(collect(study, output)) == ["plain"]
+
+
 def test_runs_on_different_images_are_not_compared(study_file: Path, tmp_path: Path) -> None:
     study = read_study(study_file)
     evaluation(tmp_path / "plain" / "seed1", 5)
@@ -237,6 +255,7 @@ def test_the_command(
         (("[SOLVER.MAX_ITER, 7]", "[SOLVER.MAX_ITER]"), "opts is .*; list keys and values in turn"),
         (('"better, by much"', '"Plain!"'), "two rows would use the folder 'plain'"),
         (("name: small", "name: [small"), "not a study"),
+        (("dataset:", "checkpoint: best_multi_scale\ndataset:"), "checkpoint is 'best_multi_scale'; it can be best or"),
     ],
 )
 def test_faulty_studies(study_file: Path, change: tuple[str, str], message: str) -> None:
@@ -245,13 +264,31 @@ def test_faulty_studies(study_file: Path, change: tuple[str, str], message: str)
         read_study(study_file)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / "projects/NightLab/studies").glob("*.yaml")), ids=lambda p: p.stem
-)
+def image_level(cfg: CfgNode) -> dict[str, Any]:
+    """All settings that a configuration's image level depends on."""
+    light, data, model = cfg.MODEL.LIGHT.clone(), cfg.DATASETS.clone(), cfg.MODEL
+    levels, learns = light.pop("LEVELS"), light.NAME in TRAINED
+    data.TEST, data.DAY, data.NIGHT = (), data.DAY if learns else (), data.NIGHT if learns else ()
+    found = {"light": light if light.NAME and "image" in levels else "", "data": data, "input": cfg.INPUT}
+    parts = (model.BACKBONE, model.TIMM, model.SEM_SEG_HEAD, model.AUX_HEAD, model.ADAPT)
+    return found | {"solver": cfg.SOLVER, "parts": parts}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_the_studies_that_come_with_nightlab_can_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     study = read_study(path)
     assert study.name == path.stem and path.name in path.read_text().splitlines()[0]
+    trained: dict[str, Any] = {}
     for row in study.rows:
         cfg = load_config(row.config, running.options(study, Path("out"), row, study.seeds[0]))
         assert study.dataset in cfg.DATASETS.TEST
+        own = (image_level(cfg), row.stage, row.weights)
+        if row.image_level:
+            assert own == trained[row.image_level], f"'{row.name}' starts from another image level than its own"
+        else:
+            assert own not in trained.values(), f"'{row.name}' trains an image level that an earlier row has"
+            trained[row.name] = own
+        if study.dataset in ("nightcity_plus_val", "bdd100k_night_val_night"):
+            augmented = cfg.TEST.AUG
+            assert augmented.ENABLED and augmented.FLIP and augmented.SCALES == [0.25, 0.5, 0.75, 1.0, 1.25]

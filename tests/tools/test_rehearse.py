@@ -30,6 +30,7 @@ MODEL:
   REGION: {{CROP_SIZE: [32, 32]}}
   ANCHOR_GENERATOR: {{SIZES: [[24]]}}
 INPUT: {{IMAGE_SIZE: [64, 128], CROP_SIZE: [48, 96]}}
+DATALOADER: {{NUM_WORKERS: 1}}
 """
 
 
@@ -43,8 +44,10 @@ def test_every_stage_is_run_and_its_cost_told(
     stages = json.loads((output / "rehearsal.json").read_text())["stages"]
     assert [stage["stage"] for stage in stages] == ["image", "region", "rdn", "hdm"]
     assert all(stage["steps"] == 2 and stage["iteration_s"] > 0 and stage["peak_mib"] > 0 for stage in stages)
+    assert all(stage["waited_s"] > 0 for stage in stages)
     printed = capsys.readouterr().out
-    assert "CPU, no AMP, batch 2, frames 64x128, crops 48x96" in printed and "2 of 2" in printed
+    assert "CPU, no AMP, batch 2, frames 64x128, crops 48x96, 1 workers" in printed and "2 of 2" in printed
+    assert "waiting [s]" in printed
     assert not list(output.rglob("*.pth"))
     (output / "model_final.pth").touch()
     assert load_tool("rehearse").main(command) == 2 and (output / "model_final.pth").is_file()
@@ -54,10 +57,14 @@ def test_every_stage_is_run_and_its_cost_told(
 def test_hours_are_those_of_the_whole_schedule() -> None:
     cfg = load_config(CONFIG)
     own = rehearsal_config(cfg, iterations=3, batch=2, output="out")
-    costs = {"image": Cost([9.0, 0.5, 0.7, 0.6], 100.0), "rdn": Cost([1.0], 50.0, skipped=1)}
+    costs = {
+        "image": Cost([9.0, 0.5, 0.7, 0.6], [4.0, 0.2, 0.0, 0.1], 100.0),
+        "rdn": Cost([1.0], [2.0], 50.0, skipped=1),
+    }
     image, rdn = costs_by_stage(cfg, own, costs)
     # 80,000 iterations of 16 images, in steps of 2 that take 0.6 s
     assert image["hours"] == pytest.approx(80000 * 16 / 2 * 0.6 / 3600)
+    assert (image["waited_s"], rdn["waited_s"]) == (0.1, 2.0), "the first step's is for the workers to start"
     assert rdn["hours"] == pytest.approx(10000 * 8 / 2 * 1.0 / 3600) and rdn["skipped_by_amp"] == 1
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from nightlab.data.preparation.convert import Part
 from nightlab.data.preparation.layouts import Layout, find
 from nightlab.data.preparation.prepare import prepare, write_list
-from nightlab.data.preparation.report import PartReport
+from nightlab.data.preparation.report import PartReport, write_reports
 
 CITYSCAPES = Layout(
     tree="Cityscapes (leftImg8bit/SPLIT/CITY/X_leftImg8bit.png with gtFine/SPLIT/CITY/X_gtFine_labelIds.png)",
@@ -28,4 +28,5 @@ def prepare_cityscapes(
     report = prepare(part, output, workers=workers, progress=progress)
     for split, ids in report.ids.items():
         write_list(output, split, ids, f"Cityscapes, {split}: {len(ids)} images")
+    write_reports([report], output)
     return [report]

@@ -113,12 +113,15 @@ def read_times(files: Iterable[Path]) -> dict[str, str]:
 
 
 def write_verdicts(path: Path, verdicts: Mapping[str, Verdict]) -> None:
-    """Writes id, night (0 or 1), by what, time of day and luminance of every frame as CSV."""
+    """Writes id, night (0 or 1), by what, time of day and luminance of every frame as CSV.
+
+    Luminance with all its digits, since the next preparation reads it and must judge as this one.
+    """
     with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "night", "by", "timeofday", "luminance"])
         for image_id, v in sorted(verdicts.items()):
-            writer.writerow([image_id, int(v.night), v.by, v.time_of_day, f"{v.luminance:.2f}"])
+            writer.writerow([image_id, int(v.night), v.by, v.time_of_day, repr(v.luminance)])
 
 
 def read_luminance(path: Path) -> dict[str, float]:

@@ -1,11 +1,17 @@
 """What a preparation found, for the person who ran it: counts against those published, id spaces, what was left out."""
 
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nightlab.data.preparation.convert import Outcome
+from nightlab.files import written_aside
 
 SHOWN = 10
+# Beside the state of the preparation, with every line.
+REPORT = "prepared.txt"
 
 
 @dataclass
@@ -46,6 +52,10 @@ class PartReport:
             self.luminance[image_id] = outcome.luminance
 
     def __str__(self) -> str:
+        return self.text(SHOWN)
+
+    def text(self, most: int = sys.maxsize) -> str:
+        """The report, with at most so many files of each kind."""
         done = ", ".join(f"{n} {what}" for what, n in sorted(self.done.items()))
         lines = [f"{self.title}: {sum(map(len, self.ids.values()))} pairs ({done})"]
         for split, ids in self.ids.items():
@@ -56,10 +66,18 @@ class PartReport:
                 lines.append(f"  {split}: {expected - len(ids)} fewer than published; is the archive extracted whole?")
         lines += [f"  label maps resized, nearest neighbour: {n} from {how}" for how, n in self.resized.items()]
         lines += [f"  {line}" for line in self.remarks]
-        lines += _some("unpaired", self.unpaired) + _some("fault", self.faults)
+        lines += _some("unpaired", self.unpaired, most) + _some("fault", self.faults, most)
         return "\n".join(lines)
 
 
-def _some(kind: str, entries: list[str]) -> list[str]:
-    more = [f"  {kind}: and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
-    return [f"  {kind}: {line}" for line in entries[:SHOWN]] + more
+def write_reports(reports: Sequence[PartReport], output: Path) -> None:
+    """Writes the whole reports of a preparation into its folder, in place of those of an earlier one."""
+    with written_aside(output / REPORT) as aside:  # names of files may be in no encoding
+        aside.write_text("\n".join(r.text() for r in reports) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _some(kind: str, entries: list[str], most: int) -> list[str]:
+    more = len(entries) - most
+    return [f"  {kind}: {line}" for line in entries[:most]] + (
+        [f"  {kind}: and {more} more, which {REPORT} names, in the prepared folder"] if more > 0 else []
+    )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import zlib
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -61,7 +63,8 @@ def test_nightcity_with_new_validation_labels(tmp_path: Path, datasets: Path) ->
     assert "train: 4 pairs, 2998 published; label maps in label ids, ids 4, 7, 11, 17, 23, 26" in text
     assert "is the archive extracted whole?" in text
     assert "resized, nearest neighbour: 2 from 48x24 to 24x12" in text
-    assert "Dubai_0016_labelIds.png: a label map without an image, left out" in text
+    assert "Dubai_0016_labelIds.png: Dubai_0016 is a training image, and NightCity+ is for validation; left out" in text
+    assert text.count("Dubai_0016_labelIds.png") == 1 and "unpaired" not in text
 
 
 def test_nightcity_fine_alone_and_over_the_original_images(tmp_path: Path, datasets: Path) -> None:
@@ -81,13 +84,38 @@ def test_plus_takes_the_images_that_were_prepared_before(tmp_path: Path, dataset
     assert len(labels_of("nightcity_plus_val")) == 2
 
 
+def test_labels_of_nightcity_do_not_pass_for_those_of_plus(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "a")
+    copy = tmp_path / "copy" / "val"
+    shutil.copytree(root / "NightCity-label/label/val", copy)
+    for wrong in (root, copy):
+        with pytest.raises(InputError, match=r"its 2 label maps are those of NightCity itself, as .*Paris_0000"):
+            nightcity(datasets, original=root, plus=wrong)
+    assert not datasets.exists(), "refused before anything is written"
+    nightcity(datasets, original=root)
+    with pytest.raises(InputError, match="those of NightCity itself"):
+        nightcity(datasets, plus=copy)
+    trees.label(copy / "Paris_0001_labelIds.png", trees.LABEL_IDS[::-1])
+    for known in ({}, {"original": root}):
+        nightcity(datasets, plus=copy, **known)  # one new label map is enough to tell them apart
+    assert len(labels_of("nightcity_plus_val")) == 2
+
+
 def test_the_misplaced_frame_is_trained_on_and_not_evaluated(tmp_path: Path, datasets: Path) -> None:
     root = trees.nightcity(tmp_path / "a")
     trees.image(root / "NightCity-images/images/val/Dubai_0016.png")
     trees.label(root / "NightCity-label/label/val/Dubai_0016_labelIds.png", trees.LABEL_IDS)
-    nightcity(datasets, original=root, plus=trees.nightcity_plus(tmp_path / "b"))
+    both = {"original": root, "plus": trees.nightcity_plus(tmp_path / "b")}
+    reports = nightcity(datasets, **both)
     assert "train/Dubai_0016" in labels_of("nightcity_train")
     assert len(labels_of("nightcity_val")) == len(labels_of("nightcity_plus_val")) == 2
+    moved, left = "that came in validation, and is put into train", "NightCity+ is for validation; left out"
+    for report, said in zip(reports, (moved, left), strict=True):
+        assert [said in remark for remark in report.remarks if "Dubai_0016" in remark] == [True]
+        assert not report.unpaired
+    trees.image(root / "NightCity-images/images/train/Dubai_0016.png")
+    trees.label(root / "NightCity-label/label/train/Dubai_0016_labelIds.png", trees.LABEL_IDS)
+    assert "also came in validation; that copy is left out" in str(nightcity(datasets, **both)[0])
 
 
 def test_a_second_call_changes_nothing_and_a_new_label_map_is_seen(tmp_path: Path, datasets: Path) -> None:
@@ -145,6 +173,17 @@ def test_bdd100k_by_luminance(tmp_path: Path, datasets: Path, old: bool) -> None
     assert len(report.unpaired) == 2 and not report.faults
 
 
+def test_bdd100k_holds_out_a_fifth_of_its_night(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    for n in range(20):
+        trees.image(root / f"images/10k/train/m{n}.jpg", 20)
+        trees.label(root / f"labels/sem_seg/masks/train/m{n}.png")
+    prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
+    night, held, fit = (labels_of(f"bdd100k_night_train_night{part}").keys() for part in ("", "_held", "_fit"))
+    assert held == {i for i in night if zlib.crc32(i.encode()) % 5 == 0} and 2 <= len(held) <= 8
+    assert fit == night - held
+
+
 def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path) -> None:
     root = trees.bdd100k(tmp_path / "b")
     frames = [
@@ -157,7 +196,21 @@ def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path)
         assert labels_of("bdd100k_night_train_night").keys() == {"train/n0", "train/n2", "train/d0"}
         assert any("agree on 1 of 3 frames with a time of day (33.3 %)" in remark for remark in report.remarks)
         assert any("(2 by attribute, 1 by luminance)" in remark for remark in report.remarks)
-    assert "train/n2,1,luminance,,20.00" in (datasets / "bdd100k_night" / "night.csv").read_text()
+    assert "train/n2,1,luminance,,20.0" in (datasets / "bdd100k_night" / "night.csv").read_text()
+
+
+def test_a_second_call_judges_a_frame_at_the_threshold_alike(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    pixels = np.full((12, 24, 3), 48, np.uint8)
+    pixels[0, 0] = 47  # a mean of 47.9965, which is 48.00 with two decimals
+    Image.fromarray(pixels).save(root / "images/10k/train/n0.jpg", format="PNG")  # whose pixels stay as they are
+    written = []
+    for _ in range(2):
+        prepare_bdd100k_night(root, datasets / "bdd100k_night", by="luminance", progress=False)
+        files = [*(datasets / "bdd100k_night/lists").glob("*.txt"), datasets / "bdd100k_night/night.csv"]
+        written.append({path: path.read_text() for path in files})
+    assert "train/n0" in labels_of("bdd100k_night_train_night")
+    assert written[0] == written[1]
 
 
 def test_bdd100k_by_a_list(tmp_path: Path, datasets: Path) -> None:
@@ -187,6 +240,7 @@ def test_damaged_and_foreign_files_are_left_out_and_told(tmp_path: Path, dataset
     assert len(report.faults) == 3
     for reason in ("truncated or damaged", "the file is empty", "another aspect"):
         assert any(reason in fault for fault in report.faults)
+        assert reason in (datasets / "nightcity" / "prepared.txt").read_text()
 
 
 @pytest.mark.parametrize(
