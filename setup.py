@@ -70,6 +70,6 @@ setup(
         "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
         "web": ["flask>=3.1", "waitress>=3"],
         "browser": ["selenium>=4.20"],
-        "dev": ["ruff>=0.9", "mypy>=1.10", "pytest>=8", "hypothesis>=6.100", "torchmetrics>=1.4"],
+        "dev": ["ruff>=0.9", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "torchmetrics>=1.4"],
     },
 )

@@ -68,7 +68,10 @@ def test_a_signal_to_the_parent_stops_all_processes(config, tmp_path, repository
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as run_:
         deadline = time.monotonic() + 120
-        while not (out / "metrics.json").exists() and run_.poll() is None and time.monotonic() < deadline:
+        metrics = out / "metrics.json"  # which has its first line in the middle of training
+        while run_.poll() is None and time.monotonic() < deadline:
+            if metrics.exists() and metrics.stat().st_size:
+                break
             time.sleep(0.1)
         run_.send_signal(signal.SIGTERM)
         said = run_.communicate(timeout=60)[0]

@@ -107,8 +107,9 @@ def test_classes_without_a_held_out_pixel_are_named_once(config, tmp_path, tiny_
     for path in (tiny_root / "labels").glob("b*.png"):
         Image.fromarray(np.minimum(np.array(Image.open(path)), 1)).save(path)
     trainer = NightLabTrainer(setup(arguments(config)))
-    for _ in range(2):
-        figures = trainer.validate()["val"]["sem_seg"]
+    with EventStorage():
+        for _ in range(2):
+            figures = trainer.validate()["val"]["sem_seg"]
     assert "IoU-bright" not in figures and not trainer.model.hard_class_mask[2]
     assert (tmp_path / "out" / "log.txt").read_text().count("no pixel of bright in the held-out images") == 1
 
