@@ -14,8 +14,8 @@ from detectron2.modeling import build_model
 from nightlab.benchmark.cost import environment
 from nightlab.data import catalog
 from nightlab.data.mapper import read_pair
-from nightlab.data.stage_data import StageData
-from nightlab.engine.plan import CHOICES, stage_config, stages_of
+from nightlab.data.stage_data import LATER, StageData
+from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.stages import hard_classes
 from nightlab.errors import InputError
 
@@ -37,7 +37,7 @@ def loading(cfg: CfgNode, images: int) -> dict[str, Any]:
         raise InputError(
             f"MODEL.NIGHTLAB.STAGE: {stage!r} is not one of this configuration's {', '.join(stages_of(cfg))}"
         )
-    hard = None if stage in CHOICES["image"] else _hard_classes(cfg)
+    hard = _hard_classes(cfg) if stage in LATER else None
     cfg = stage_config(cfg, stage)
     data = StageData(cfg, hard)
     loader = data.loader(learns_light=build_model(cfg).learns_light)

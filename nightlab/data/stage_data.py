@@ -13,6 +13,8 @@ from nightlab.data.unpaired import UnpairedCrops
 
 # What tells the random draws of the stages apart.
 STAGE_KEYS = {"image": 0, "region": 1, "rdn": 2, "hdm": 3, "light": 4, "adapt": 5}
+# The stages after the image level, which need to know what is hard.
+LATER = ("region", "rdn", "hdm")
 
 
 class StageData:
@@ -33,7 +35,7 @@ class StageData:
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
         self.train, self.held_out = split_records(cfg)
         self.mapper: RegionMapper | FrameMapper | None = None
-        if self.stage in ("region", "rdn", "hdm"):
+        if self.stage in LATER:
             self.mapper = RegionMapper(cfg, hard) if self.stage == "region" else FrameMapper(cfg, hard)
         if self.stage == "hdm":
             self.train, self.held_out = share_held_out(cfg, self.held_out)

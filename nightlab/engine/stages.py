@@ -20,6 +20,7 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 
 from nightlab.data.held_out import split_records
+from nightlab.data.stage_data import LATER
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
 from nightlab.engine.gains import GAINS
 from nightlab.engine.plan import plan, stage_config, stage_folder, stages_of
@@ -33,7 +34,6 @@ from nightlab.modeling.weights import read_state_dict
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "model_best.pth", "model_final.pth"
-LATER = ("region", "rdn", "hdm")  # which need to know what is hard
 
 
 def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, watching: Sequence[HookBase] = ()) -> Any:

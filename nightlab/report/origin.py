@@ -45,11 +45,6 @@ AFTER_TRAINING = (
     "evaluation/, calibration.json, pictures/, light/, hardness.json, cost.json (times of this machine) and "
     "environment.json. Nothing is trained where the model_final.pth of every stage is there."
 )
-EVALUATION = "The figures of one checkpoint alone, in a folder of their own."
-TRAINING = (
-    "evaluation/, calibration.json, pictures/, light/, hardness.json, cost.json (times of this machine) and "
-    "environment.json. Nothing is trained where the model_final.pth of every stage is there."
-)
 EVALUATION = (
     "The figures of one checkpoint alone, elsewhere: a config.yaml is that of the last command run in its folder."
 )
