@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from nightlab.data.paths import stays_below
 from nightlab.errors import InputError
-from nightlab.files import written_aside
+from nightlab.evaluation.pictures import write_image
 
 
 def frame_paths(records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
@@ -36,7 +35,6 @@ def write_frame(path: Path, frame: np.ndarray) -> None:
     """Writes a frame uint8 `[H, W, 3]`, RGB, as PNG. Raises InputError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
-            Image.fromarray(frame).save(aside, format="PNG")
+        write_image(path, frame)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another folder for --write") from None
