@@ -182,7 +182,7 @@ class RegionStudy:
             # All classes are in use, so *other* gets nothing.
             logits = torch.cat([logits, torch.full_like(logits[:, :1], UNUSED)], dim=1)
             pasted = merging.paste(logits, boxes, image.size)
-            used = torch.ones_like(self.model.hard_class_mask)
+            used = [True] * len(self.model.hard_class_mask)
             merged = merging.merge(merged, pasted, used, "posterior")
         row = self.row(source + CONTROL, number)
         row.seconds += self._now() - start

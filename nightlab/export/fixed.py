@@ -71,7 +71,7 @@ def regions(rule: RegionRule, found: Scored, frame: Size) -> Scored:
 
 
 def paste(logits: Tensor, found: Scored, size: Size, largest: Size) -> Pasted:
-    """`merge.paste` of `[R, K + 1, h, w]`; no region is larger than `largest` (height, width), in pixels."""
+    """`merge.paste` of `[R, U + 1, h, w]`; no region is larger than `largest` (height, width), in pixels."""
     # Windows may hang over the right and lower border: no two of their pixels then share a place.
     window = (min(size[0], largest[0]) + 2, min(size[1], largest[1]) + 2)
     rows, y, inside_y = _windows(found.boxes[:, 1], found.boxes[:, 3], size[0], window[0])

@@ -47,7 +47,6 @@ class DualLevelGraph(nn.Module):
     """
 
     outputs = DUAL_OUTPUTS
-    used: Tensor
 
     def __init__(self, model: NightLab, dynamic: bool = False):
         """`dynamic`: only real regions pass through the region level, so that the size of its batch is the frame's."""
@@ -55,14 +54,15 @@ class DualLevelGraph(nn.Module):
         assert model.region_level is not None and model.rule is not None
         self.model = model
         self.dynamic = dynamic
-        self.register_buffer("used", model.region_level.used.clone())
+        self.used: list[bool] = model.region_level.used.tolist()
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         model = self.model
         image = model.image_pass(_channels_first(frame))
         found = self.found(image)
-        pasted = fixed.paste(self.region_logits(image.frame, found), found, image.size, self.largest(image.size))
-        merged = merge.joined(image.log_probabilities, pasted, self.used, model.merge_rule)
+        logits = merge.in_use(self.region_logits(image.frame, found), self.used)
+        pasted = fixed.paste(logits, found, image.size, self.largest(image.size))
+        merged = merge.merge(image.log_probabilities, pasted, self.used, model.merge_rule)
         before = decided(image.log_probabilities).labels
         return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 

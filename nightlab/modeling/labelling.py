@@ -139,7 +139,8 @@ def gains(model: NightLab, image: ImagePass, label: Tensor | None, boxes: Tensor
     region = region_log_probabilities(model, image, boxes)
     grid = (region.shape[-2], region.shape[-1])
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
-    merged = merging.fuse(before, region, model.region_level.used, model.merge_rule)
+    used: list[bool] = model.region_level.used.tolist()
+    merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule)
     classes = len(model.hard_class_mask)
     return iou_gain(before.argmax(dim=1), merged.argmax(dim=1), crop_labels(label, boxes, grid), classes)
 

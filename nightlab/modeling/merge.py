@@ -1,11 +1,13 @@
 """Pasting region predictions back into the full-image prediction. Pure torch.
 
-Symbols: P^I the image level's log-probabilities `[K, H, W]`; a region prediction has K + 1 outputs, the classes and
-*other*; `used` `[K]` says which classes the region level answers for, *other* stands for all the rest together. Logits
-come with the outputs that are not in use masked, as `RegionLevel` gives them: what is said of those would be lost.
+Symbols: P^I the image level's log-probabilities `[K, H, W]`; `used` says of each of the K classes whether the region
+level answers for it. Of its K + 1 outputs, the classes and *other*, which stands for all the rest together, only the
+U + 1 `in_use` are pasted and merged: a map of the frame's size for each of the others would cost more than they say.
 """
 
 import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -17,14 +19,19 @@ RULES = ("posterior", "average", "replace")
 
 
 class Pasted(NamedTuple):
-    """P^R over the frame: probabilities `[K + 1, H, W]` (zero outside of all regions) and `covered`, bool `[H, W]`."""
+    """P^R over the frame: probabilities `[U + 1, H, W]` (zero outside of all regions) and `covered`, bool `[H, W]`."""
 
     probability: Tensor
     covered: Tensor
 
 
+def in_use(outputs: Tensor, used: Sequence[bool]) -> Tensor:
+    """Of region outputs `[R, K + 1, ...]` those of the classes in use, in order, and *other*, `[R, U + 1, ...]`."""
+    return outputs[:, [*(k for k, is_used in enumerate(used) if is_used), len(used)]]
+
+
 def paste(logits: Tensor, boxes: Tensor, size: tuple[int, int], rows: range | None = None) -> Pasted:
-    """Region logits `[R, K + 1, h, w]` of boxes `[R, 4]` (pixels of a map of `size`), as one map, or as its `rows`.
+    """Region logits `[R, U + 1, h, w]` of boxes `[R, 4]` (pixels of a map of `size`), as one map, or as its `rows`.
 
     Where regions overlap, the pixel takes the average of their posteriors, weighted by its distance to each region's
     border (a pyramid): a crop knows least about its rim. The order of the boxes makes no difference. One map is kept,
@@ -61,12 +68,13 @@ def resample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """`[C, h, w]` read bilinearly at relative rows `y` `[H]` and columns `x` `[W]` (0 to 1 over its extent)."""
     top, bottom, weight_y = linear_taps(y * image.shape[-2], image.shape[-2])
     left, right, weight_x = linear_taps(x * image.shape[-1], image.shape[-1])
-    # Columns first, on the few rows of the crop.
-    image = torch.lerp(image[:, :, left], image[:, :, right], weight_x.to(image.dtype))
-    return torch.lerp(image[:, top], image[:, bottom], weight_y[:, None].to(image.dtype))
+    # Rows first, of which a strip of the frame needs few.
+    image = torch.lerp(image[:, top], image[:, bottom], weight_y[:, None].to(image.dtype))
+    at_left, at_right = (image.gather(2, column.expand(*image.shape[:2], -1)) for column in (left, right))
+    return torch.lerp(at_left, at_right, weight_x.to(image.dtype))
 
 
-def merge(image: Tensor, pasted: Pasted, used: Tensor, rule: str = "posterior") -> Tensor:
+def merge(image: Tensor, pasted: Pasted, used: Sequence[bool], rule: str = "posterior") -> Tensor:
     """Log-probabilities `[K, H, W]` of both levels together; outside of the regions exactly those of the image level.
 
     "posterior" keeps both posteriors: P(c) = p_R(c) for the region level's classes, and what it gives to *other* is
@@ -75,29 +83,56 @@ def merge(image: Tensor, pasted: Pasted, used: Tensor, rule: str = "posterior") 
     level's where it names a class (with all K classes in use: everywhere inside the boxes), and where it says *other*
     the image level stands.
     """
-    return joined(image, pasted, used, rule) if bool(used.any()) else image
-
-
-def joined(image: Tensor, pasted: Pasted, used: Tensor, rule: str) -> Tensor:
-    """`merge` where at least one class is in use; nothing here depends on values, so that it can be exported."""
     probability, covered = pasted
     region = probability[None].clamp(min=torch.finfo(torch.float32).tiny).log()
-    return torch.where(covered, fuse(image[None], region, used, rule)[0], image)
+    return fuse(image[None], region, used, rule, where=covered[None])[0]
 
 
-def fuse(image: Tensor, region: Tensor, used: Tensor, rule: str = "posterior") -> Tensor:
-    """Aligned log-probabilities `[R, K, h, w]` and `[R, K + 1, h, w]` merged, `[R, K, h, w]`; `rule` as for `merge`."""
+def fuse(
+    image: Tensor, region: Tensor, used: Sequence[bool], rule: str = "posterior", *, where: Tensor | None = None
+) -> Tensor:
+    """Aligned log-probabilities `[R, K, h, w]` and `[R, U + 1, h, w]` merged, `[R, K, h, w]`; `rule` as for `merge`.
+
+    Outside of `where`, bool `[R, h, w]`, the image level stands. Nothing here depends on values, so that it can be
+    exported.
+    """
     if rule not in RULES:
         raise ValueError(f"merge {rule!r} is not one of {', '.join(RULES)}")
-    others = image.masked_fill(used[:, None, None], -math.inf)
-    # With all classes in use there is nothing to share: the term is then masked out below.
-    shared = region[:, -1:] + others - others.logsumexp(dim=1, keepdim=True)
-    merged = torch.where(used[:, None, None], region[:, :-1], shared)
-    if rule == "average":
-        return torch.logaddexp(image, merged) - math.log(2)
+    if not any(used):
+        return image
+    inside = None if where is None else where[:, None]
+    changed = inside
     if rule == "replace":
-        return torch.where(region.argmax(dim=1, keepdim=True) < len(used), merged, image)
+        names_class = region.argmax(dim=1, keepdim=True) < region.shape[1] - 1
+        changed = names_class if inside is None else names_class & inside
+    # By how much all classes that share *other* change: by nothing where the image level stands, to the last bit.
+    remaining = [k for k, is_used in enumerate(used) if not is_used]
+    share = region[:, -1:] - image[:, remaining].logsumexp(dim=1, keepdim=True) if remaining else region[:, -1:]
+    share = share if changed is None else torch.where(changed, share, 0.0)
+    parts = []
+    for is_used, classes, outputs in _runs(used):
+        before = image[:, classes]
+        if not is_used:
+            parts.append(before + share)
+        else:
+            answer = region[:, outputs]
+            parts.append(answer if changed is None else torch.where(changed, answer, before))
+    merged = torch.cat(parts, dim=1)
+    if rule == "average":
+        merged = torch.logaddexp(image, merged) - math.log(2)
+        return merged if inside is None else torch.where(inside, merged, image)
     return merged
+
+
+def _runs(used: Sequence[bool]) -> Iterator[tuple[bool, slice, slice]]:
+    """Neighbouring classes that are all in use or all not: whether they are, their places among the K classes and, in
+    use, among the region level's outputs in use."""
+    first = answered = 0
+    for is_used, run in groupby(used):
+        length = len(list(run))
+        yield is_used, slice(first, first + length), slice(answered, answered + length)
+        first += length
+        answered += length if is_used else 0
 
 
 def _centres(start: float, stop: float, length: int) -> range:

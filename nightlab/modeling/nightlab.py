@@ -8,7 +8,6 @@ prediction on a region. "Frame" is the image as given, "seen" is what the image 
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -414,21 +413,20 @@ class NightLab(nn.Module):
     ) -> Scored:
         """P^I of one frame with the regions' predictions to be pasted in; boxes in its pixels."""
         assert self.region_level is not None
-        used = self.region_level.used
-        if len(boxes) == 0 or not used.any():
+        # What waits for the device, once and not for every strip.
+        used: list[bool] = self.region_level.used.tolist()
+        windows = boxes.double().cpu()
+        if len(boxes) == 0 or not any(used):
             return Scored(image_level, lambda rows, _: rows, regions)
-        windows = boxes.double().cpu()  # once, and not for every strip
-        return Scored(image_level, partial(self.merge_rows, image_level.size, region_logits, windows), regions)
+        logits = merging.in_use(region_logits, used)
 
-    def merge_rows(
-        self, size: tuple[int, int], region_logits: Tensor, boxes: Tensor, image_level: Tensor, rows: range
-    ) -> Tensor:
-        """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them."""
-        assert self.region_level is not None
-        if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
-            return image_level
-        pasted = merging.paste(region_logits, boxes, size, rows)
-        return merging.joined(image_level, pasted, self.region_level.used, self.merge_rule)
+        def merged(rows_of_image: Tensor, rows: range) -> Tensor:
+            if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in windows.tolist()):
+                return rows_of_image
+            pasted = merging.paste(logits, windows, image_level.size, rows)
+            return merging.merge(rows_of_image, pasted, used, self.merge_rule)
+
+        return Scored(image_level, merged, regions)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nightlab.modeling.merge import RULES, Pasted, fuse, merge, paste, resample
+from nightlab.modeling.merge import RULES, Pasted, fuse, in_use, merge, paste, resample
 from nightlab.modeling.regions import crop_and_zoom
 
 SIZE = (18, 24)
@@ -37,6 +37,17 @@ def constant(probabilities: list[float], boxes: int = 1, shape: tuple[int, int] 
     """Logits that say the same everywhere; probability 0 stands for an output that is not in use."""
     logits = torch.tensor([math.log(p) if p else UNUSED for p in probabilities])
     return logits.view(1, -1, 1, 1).expand(boxes, -1, *shape).contiguous()
+
+
+def pasted_in_use(logits: Tensor, boxes: Tensor, used: Tensor, size: tuple[int, int] = SIZE) -> Pasted:
+    return paste(in_use(logits, used.tolist()), boxes, size)
+
+
+def both(
+    image: Tensor, logits: Tensor, boxes: Tensor, used: Tensor, rule: str = "posterior", size: tuple[int, int] = SIZE
+) -> Tensor:
+    """The image level's map and the region level's K + 1 outputs, merged."""
+    return merge(image, pasted_in_use(logits, boxes, used, size), used.tolist(), rule)
 
 
 def inside(box: Tensor, size: tuple[int, int] = SIZE) -> Tensor:
@@ -219,14 +230,14 @@ def test_half_precision_logits_are_averaged_in_single_precision() -> None:
 def test_no_boxes_give_the_image_level_itself(rule: str, used: Tensor) -> None:
     image = log_maps()
     for logits in (torch.zeros(0, 4, 7, 9), torch.zeros(0, 4, 1, 1)):
-        assert torch.equal(merge(image, paste(logits, torch.zeros(0, 4), SIZE), used, rule), image)
+        assert torch.equal(both(image, logits, torch.zeros(0, 4), used, rule), image)
 
 
 def one_pixel(image: list[float], region: list[float], used: list[bool], rule: str = "posterior") -> list[float]:
     """Merged probabilities of a map of one pixel that a region covers."""
     logits = torch.tensor(image).log().view(-1, 1, 1)
-    pasted = paste(constant(region), torch.tensor([[-1.0, -1, 2, 2]]), (1, 1))
-    return merge(logits, pasted, torch.tensor(used), rule).exp().flatten().tolist()
+    box = torch.tensor([[-1.0, -1, 2, 2]])
+    return both(logits, constant(region), box, torch.tensor(used), rule, (1, 1)).exp().flatten().tolist()
 
 
 def test_posterior_merge_by_hand() -> None:
@@ -267,15 +278,15 @@ def test_replacement_names_what_the_region_level_names() -> None:
     pasted = paste(logits, BOXES, SIZE)
     answer = pasted.probability.argmax(dim=0)
     expected = torch.where(pasted.covered & (answer < 5), answer, image.argmax(dim=0))
-    assert torch.equal(merge(image, pasted, used, "replace").argmax(dim=0), expected)
+    assert torch.equal(both(image, logits, BOXES, used, "replace").argmax(dim=0), expected)
     assert 0 < (expected != image.argmax(dim=0)).sum() < pasted.covered.sum()
 
 
 @pytest.mark.parametrize("rule", ["posterior", "replace"])
 def test_replacement_with_all_classes_is_the_region_level_inside_its_boxes(rule: str) -> None:
     image, logits = log_maps(), region_logits(BOXES, ALL)
-    pasted = paste(logits, BOXES, SIZE)
-    merged = merge(image, pasted, ALL, rule)
+    pasted = pasted_in_use(logits, BOXES, ALL)
+    merged = merge(image, pasted, [True] * 3, rule)
     assert torch.equal(merged.argmax(dim=0)[pasted.covered], pasted.probability[:3].argmax(dim=0)[pasted.covered])
     torch.testing.assert_close(merged.exp()[:, pasted.covered], pasted.probability[:3, pasted.covered])
 
@@ -285,8 +296,7 @@ def test_replacement_with_all_classes_is_the_region_level_inside_its_boxes(rule:
 def test_what_holds_for_all_merges(rule: str, used: list[int]) -> None:
     mask = torch.tensor(used, dtype=torch.bool)
     image, logits = log_maps(4), region_logits(BOXES, mask)
-    pasted = paste(logits, BOXES, SIZE)
-    merged = merge(image, pasted, mask, rule)
+    merged = both(image, logits, BOXES, mask, rule)
     assert merged.dtype == image.dtype and merged.shape == image.shape
     assert torch.isfinite(merged).all()
     torch.testing.assert_close(merged.exp().sum(dim=0), torch.ones(SIZE), atol=1e-5, rtol=0)
@@ -302,17 +312,17 @@ def test_what_holds_for_all_merges(rule: str, used: list[int]) -> None:
 def test_no_class_in_use_changes_nothing(rule: str) -> None:
     none = torch.zeros(3, dtype=torch.bool)
     image = log_maps()
-    assert torch.equal(merge(image, paste(region_logits(BOXES, none), BOXES, SIZE), none, rule), image)
+    assert torch.equal(both(image, region_logits(BOXES, none), BOXES, none, rule), image)
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("used", [HARD, ALL])
 def test_the_merge_does_not_depend_on_the_order(rule: str, used: Tensor) -> None:
     image, logits = log_maps(), region_logits(BOXES, used)
-    expected = merge(image, paste(logits, BOXES, SIZE), used, rule)
+    expected = both(image, logits, BOXES, used, rule)
     for _ in range(5):
         order = torch.randperm(len(BOXES))
-        assert torch.equal(merge(image, paste(logits[order], BOXES[order], SIZE), used, rule), expected)
+        assert torch.equal(both(image, logits[order], BOXES[order], used, rule), expected)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -320,29 +330,27 @@ def test_outputs_in_use_may_be_far_below_the_others(rule: str) -> None:
     image = log_maps()
     logits = region_logits(BOXES, HARD)
     logits[:, 2] = UNUSED  # in use, and never the answer
-    merged = merge(image, paste(logits, BOXES, SIZE), HARD, rule)
+    merged = both(image, logits, BOXES, HARD, rule)
     assert torch.isfinite(merged).all()
     torch.testing.assert_close(merged.exp().sum(dim=0), torch.ones(SIZE), atol=1e-5, rtol=0)
     assert (merged.argmax(dim=0) != 2)[inside(BOXES[0])].all() or rule != "posterior"
     logits = masked(torch.full_like(logits, UNUSED), ALL)  # all of them: nothing is known
-    pasted = paste(logits, BOXES, SIZE)
-    assert torch.isfinite(merge(image, pasted, ALL, rule)).all()
+    assert torch.isfinite(both(image, logits, BOXES, ALL, rule)).all()
 
 
 def test_merging_leaves_its_arguments_alone() -> None:
     image, logits, boxes = log_maps(), region_logits(BOXES, HARD), BOXES.clone()
     before = image.clone(), logits.clone()
-    pasted = paste(logits, boxes, SIZE)
+    pasted = pasted_in_use(logits, boxes, HARD)
     kept = Pasted(pasted.probability.clone(), pasted.covered.clone())
-    merge(image, pasted, HARD, "replace")
+    merge(image, pasted, HARD.tolist(), "replace")
     assert torch.equal(image, before[0]) and torch.equal(logits, before[1]) and torch.equal(boxes, BOXES)
     assert torch.equal(pasted.probability, kept.probability) and torch.equal(pasted.covered, kept.covered)
 
 
 def test_a_rule_that_is_none() -> None:
-    pasted = paste(region_logits(BOXES, HARD), BOXES, SIZE)
     with pytest.raises(ValueError, match=r"sum.*posterior, average, replace"):
-        merge(log_maps(), pasted, HARD, "sum")
+        both(log_maps(), region_logits(BOXES, HARD), BOXES, HARD, "sum")
 
 
 # --- merging crops --------------------------------------------------------------------------------------------------
@@ -352,7 +360,7 @@ def test_a_rule_that_is_none() -> None:
 def test_fused_crops_are_distributions_by_the_same_formula(used: Tensor) -> None:
     image = torch.stack([log_maps(size=(4, 6)), log_maps(size=(4, 6))])
     region = region_logits(torch.zeros(2, 4), used, (4, 6)).log_softmax(dim=1)
-    fused = fuse(image, region, used)
+    fused = fuse(image, in_use(region, used.tolist()), used.tolist())
     p, r = image.exp(), region.exp()
     expected = r[:, 3:] * p / p[:, ~used].sum(dim=1, keepdim=True)
     expected[:, used] = r[:, :3][:, used]
@@ -364,5 +372,7 @@ def test_fused_crops_are_distributions_by_the_same_formula(used: Tensor) -> None
 def test_a_fused_crop_is_what_the_merge_pastes() -> None:
     image, logits = log_maps(), region_logits(torch.zeros(1, 4), HARD, SIZE)
     whole = torch.tensor([[0.0, 0, SIZE[1], SIZE[0]]])
-    merged = merge(image, paste(logits, whole, SIZE), HARD)
-    torch.testing.assert_close(merged, fuse(image[None], logits.log_softmax(dim=1), HARD)[0], atol=1e-4, rtol=0)
+    merged = both(image, logits, whole, HARD)
+    torch.testing.assert_close(
+        merged, fuse(image[None], in_use(logits.log_softmax(dim=1), HARD.tolist()), HARD.tolist())[0], atol=1e-4, rtol=0
+    )
