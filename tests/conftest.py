@@ -1,5 +1,6 @@
-"""What all tests share: few threads, no network, fixed seeds, and the folder of real data."""
+"""What all tests share: few threads, no network, fixed seeds, logs that are heard, and the folder of real data."""
 
+import logging
 import os
 import random
 from collections.abc import Callable
@@ -35,6 +36,16 @@ def fixed_seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+class _Heard(logging.Logger):
+    """Passes on what it logs, although detectron2's `setup_logger`, which a run calls, forbids it."""
+
+    propagate = property(lambda self: True, lambda self, value: None)  # type: ignore[assignment]
+
+
+# So that `caplog` hears NightLab in whatever order tests run.
+logging.getLogger("nightlab").__class__ = _Heard
 
 
 @pytest.fixture(scope="session")

@@ -130,16 +130,20 @@ def _put_aside(folders: Sequence[str]) -> None:
     comm.synchronize()  # all have read what they start from, which may be one of them
     if comm.is_main_process():
         for folder in map(Path, folders):
-            files = [*folder.glob("model_*.pth"), folder / "last_checkpoint", folder / GAINS]
-            files = [file for file in files if file.is_file()]
-            if files:
-                earlier = folder / "earlier"
-                logger.warning("%s: the checkpoints of an earlier run are moved to %s", folder, earlier)
-                shutil.rmtree(earlier, ignore_errors=True)
-                earlier.mkdir()
-                for file in files:
-                    file.rename(earlier / file.name)
+            _move_aside(folder, [*folder.glob("model_*.pth"), folder / "last_checkpoint", folder / GAINS])
     comm.synchronize()
+
+
+def _move_aside(folder: Path, files: Sequence[Path]) -> None:
+    """Move those files that there are to `earlier/` in their folder, in place of what was there."""
+    files = [file for file in files if file.is_file()]
+    if files:
+        earlier = folder / "earlier"
+        logger.warning("%s: the checkpoints of an earlier run are moved to %s", folder, earlier)
+        shutil.rmtree(earlier, ignore_errors=True)
+        earlier.mkdir()
+        for file in files:
+            file.rename(earlier / file.name)
 
 
 def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
@@ -216,6 +220,8 @@ def _finish(cfg: CfgNode, stage: str) -> None:
             state = read_state_dict(file)
             kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
             write_whole(kept, Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST))
+        if folder / BEST not in files:  # where nothing is held out now, an earlier run's would pass for this one's
+            _move_aside(Path(cfg.OUTPUT_DIR), [Path(cfg.OUTPUT_DIR, BEST)])
     comm.synchronize()
 
 

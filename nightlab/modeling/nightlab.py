@@ -6,8 +6,9 @@ prediction on a region. "Frame" is the image as given, "seen" is what the image 
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -418,15 +419,23 @@ class NightLab(nn.Module):
         windows = boxes.double().cpu()
         if len(boxes) == 0 or not any(used):
             return Scored(image_level, lambda rows, _: rows, regions)
-        logits = merging.in_use(region_logits, used)
+        answers = merging.in_use(region_logits, used)
+        return Scored(image_level, partial(self.merge_rows, image_level.size, answers, windows, used), regions)
 
-        def merged(rows_of_image: Tensor, rows: range) -> Tensor:
-            if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in windows.tolist()):
-                return rows_of_image
-            pasted = merging.paste(logits, windows, image_level.size, rows)
-            return merging.merge(rows_of_image, pasted, used, self.merge_rule)
-
-        return Scored(image_level, merged, regions)
+    def merge_rows(
+        self,
+        size: tuple[int, int],
+        region_logits: Tensor,
+        boxes: Tensor,
+        used: Sequence[bool],
+        image_level: Tensor,
+        rows: range,
+    ) -> Tensor:
+        """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them; of the region
+        level's outputs those in use."""
+        if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
+            return image_level
+        return merging.merge(image_level, merging.paste(region_logits, boxes, size, rows), used, self.merge_rule)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False

@@ -213,6 +213,17 @@ def test_what_an_earlier_run_left_does_not_count_as_finished(dual, tmp_path, cap
     assert not {key for key in image if key.startswith("image_level.") and not torch.equal(image[key], new[key])}
 
 
+def test_the_best_checkpoint_of_an_earlier_run_does_not_stand_in_for_one_that_has_none(dual, tmp_path):
+    out = tmp_path / "out"
+    opts = ["MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.REGIONS", "grid"]
+    run(arguments(dual, *opts))
+    before = weights(out / "model_best.pth")
+    nothing = ["DATASETS.VAL", "()", "DATASETS.VAL_FRACTION", "0.0", "SOLVER.BASE_LR", "0.01"]
+    results = run(arguments(dual, *opts, *nothing))
+    assert "best" not in results and not (out / "model_best.pth").exists()
+    assert not changed(before, weights(out / "earlier" / "model_best.pth"))
+
+
 def test_the_final_checkpoint_is_written_where_a_run_ended_just_before_it(config, tmp_path):  # noqa: F811
     given = ["SOLVER.MAX_ITER", "2", "SOLVER.CHECKPOINT_PERIOD", "1", "DATASETS.TEST", "()"]
     run(arguments(config, *given))
