@@ -48,6 +48,48 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
         NightLabCheckpointer(model()).load(path)
 
 
+class Level(nn.Module):
+    def __init__(self, light):
+        super().__init__()
+        self.head = nn.Linear(2, 3)
+        self.light = nn.Linear(2, 2) if light else None
+
+
+class OneLevel(nn.Module):
+    def __init__(self, light):
+        super().__init__()
+        self.image_level = Level(light)
+
+
+def test_training_may_start_from_weights_without_a_light_adaptation(tmp_path, caplog):
+    plain, lit = OneLevel(False), OneLevel(True)
+    path = tmp_path / "plain.pth"
+    torch.save({"model": plain.state_dict()}, path)
+    with pytest.raises(InputError, match=r"plain\.pth: .*2 tensors are missing.*image_level\.light"):
+        NightLabCheckpointer(lit).load(str(path))  # as to evaluate it
+    fresh = lit.image_level.light.weight.clone()
+    with caplog.at_level("INFO", "nightlab"):
+        NightLabCheckpointer(lit, str(tmp_path)).resume_or_load(str(path), resume=False)
+    assert "plain.pth: has no light adaptation" in caplog.text
+    assert torch.equal(lit.image_level.head.weight, plain.image_level.head.weight)
+    assert torch.equal(lit.image_level.light.weight, fresh)
+    torch.save({"model": lit.state_dict()}, path)
+    with pytest.raises(InputError, match=r"plain\.pth: .*2 unknown"):  # the other way round it would lose something
+        NightLabCheckpointer(plain, str(tmp_path)).resume_or_load(str(path), resume=False)
+
+
+def test_an_image_level_alone_is_complete_only_as_a_whole(tmp_path):
+    given = OneLevel(False).state_dict()
+    path = tmp_path / "image.pth"
+    torch.save({"model": given}, path)
+    both = OneLevel(False)
+    both.detector = nn.Linear(1, 1)
+    NightLabCheckpointer(both, accept_image_level=True).load(str(path))
+    torch.save({"model": {key: value for key, value in given.items() if "bias" not in key}}, path)
+    with pytest.raises(InputError, match=r"image\.pth: .*1 tensors are missing.*image_level\.head\.bias"):
+        NightLabCheckpointer(both, accept_image_level=True).load(str(path))
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match=r"absent\.pth"):
         NightLabCheckpointer(model()).load(str(tmp_path / "absent.pth"))
