@@ -1,4 +1,4 @@
-"""HDM's labels: the IoU gain of candidate regions on images that neither level was fitted to, measured once."""
+"""HDM's labels: the gain of candidate regions on images that neither level was fitted to, measured once."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ Measured = dict[str, tuple[Tensor, Tensor]]
 
 @torch.no_grad()
 def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, keep: bool = False) -> Measured:
-    """By file name, candidates `[N, 4]` in pixels of the frame and their gain `[N]` in -1...1.
+    """By file name, candidates `[N, 4]` in pixels of the frame and their gain `[N]` (see `LabelRule`).
 
     The processes share the images. They are written to `path`; with `keep`, those that a run left there are taken, so
     that a resumed one learns from the same labels.
@@ -39,14 +39,15 @@ def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, 
     training = model.training
     model.eval()
     mine = share_of_process(records)
-    measured: Measured = {}
+    counted: dict[str, labelling.Counted] = {}
     for record in tqdm(mine, desc="gain of candidates", unit="image", disable=not comm.is_main_process()):
         given = TestMapper()(record)
         image = model.image_pass(given["image"].to(model.device).float())
-        boxes, gain = labelling.measured(model, image, model.view(image, given))
-        measured[record["file_name"]] = boxes.cpu(), gain.cpu()
+        found = labelling.counted(model, image, model.view(image, given))
+        counted[record["file_name"]] = labelling.Counted(*(x.cpu() for x in found))
     model.train(training)
-    measured = {name: found for part in comm.all_gather(measured) for name, found in part.items()}
+    counted = {name: found for part in comm.all_gather(counted) for name, found in part.items()}
+    measured = labelling.measured_gains(model.labels, counted)
     if comm.is_main_process():
         write_whole(measured, path)
     comm.synchronize()

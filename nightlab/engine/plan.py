@@ -15,6 +15,7 @@ from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
 from nightlab.errors import InputError
 from nightlab.light_kinds import TRAINED
+from nightlab.modeling.labelling import GAINS
 from nightlab.modeling.nightlab import REGION_SOURCES, STAGE_PARTS
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ NAMES: dict[str, Sequence[str]] = {
     "MODEL.HARDNESS.BOXES": ("region", "component"),
     "MODEL.HARDNESS.BOXES_FROM": ("ground_truth", "prediction"),
     "MODEL.HARDNESS.FEATURES": ("shared", "own"),
+    "MODEL.HARDNESS.GAIN": GAINS,
     "MODEL.REGION.CLASSES": ("hard", "all"),
     "MODEL.NIGHTLAB.REGIONS": REGION_SOURCES,
     "MODEL.LIGHT.TRAIN": ("joint", "first"),

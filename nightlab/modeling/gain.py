@@ -1,7 +1,8 @@
 """IoU gain: how much better the region level is than the image level inside a box. Pure torch.
 
 The paper labels HDM's proposals by it. Ours is the mIoU of the merged crop minus the mIoU of P^I in it, over the
-classes that the ground truth of the box holds; ignored pixels count for nothing.
+classes that the ground truth of the box holds (`region_gain`), or what the crop adds to the mIoU of all images
+together (`dataset_gain`); ignored pixels count for nothing.
 """
 
 import torch
@@ -39,7 +40,26 @@ def mean_iou(counts: Tensor) -> Tensor:
     return torch.where(present, iou, 0).sum(dim=1) / present.sum(dim=1)
 
 
-def iou_gain(image: Tensor, merged: Tensor, target: Tensor, num_classes: int) -> Tensor:
-    """Gain `[R]` in -1...1 of class maps `merged` over `image` (all `[R, h, w]`); NaN where no pixel has a label."""
-    before = mean_iou(box_counts(image, target, num_classes))
-    return mean_iou(box_counts(merged, target, num_classes)) - before
+def region_gain(before: Tensor, after: Tensor) -> Tensor:
+    """Gain `[R]` in -1...1 of counts `[R, 3, K]` after merging over those of P^I; NaN where no pixel has a label."""
+    return mean_iou(after) - mean_iou(before)
+
+
+def dataset_gain(before: Tensor, after: Tensor, totals: Tensor) -> Tensor:
+    """What each region would add to the mIoU (0...1) of a whole data set, to first order, `[R]`.
+
+    A region with three pixels of a sign counts for as much as those are among the signs of all images, where
+    `region_gain` gives them as much weight as the road around them.
+
+    Args:
+        before, after: counts `[R, 3, K]` of P^I and of the merged map in each region, as `box_counts` gives them.
+        totals: those of P^I over all images, `[3, K]`, in pixels of the same size.
+    """
+    hits, labelled, predicted = totals.double()
+    union = (labelled + predicted - hits).clamp(min=1)
+    change = after.double() - before.double()
+    more_hits = change[:, 0]
+    more_union = change[:, 2] - more_hits  # the ground truth stays what it is
+    by_class = more_hits / union - hits / union**2 * more_union
+    present = labelled > 0
+    return by_class[:, present].sum(dim=1) / present.sum().clamp(min=1)

@@ -6,8 +6,10 @@ image (`engine/gains.py`), and comes with the image from then on.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -15,16 +17,17 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from nightlab.modeling import merge as merging
-from nightlab.modeling.gain import iou_gain
+from nightlab.modeling.gain import box_counts, dataset_gain, region_gain
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.layers import resize_to
-from nightlab.modeling.regions import choose, crop_and_zoom, crop_labels
+from nightlab.modeling.regions import Size, choose, crop_and_zoom, crop_labels
 from nightlab.modeling.sources import View, components, jittered, random
 
 if TYPE_CHECKING:
     from nightlab.modeling.nightlab import NightLab
 
+GAINS = ("region", "dataset")
 # Candidates of one kind that overlap more than this are one.
 _CANDIDATE_NMS = 0.7
 
@@ -38,6 +41,8 @@ class LabelRule:
         boxes_from: of the "ground_truth" or of the image level's "prediction".
         contexts: in which contexts hard regions are among HDM's candidates.
         candidates: how many regions of an image are segmented to learn their gain.
+        gain: one of `GAINS`: that of the mIoU inside the "region", or what it adds to that of the "dataset" (times the
+            number of images, so that it is of the size of one image's mIoU).
         margin: gains of mIoU (0...1) up to this size count as neither; a gain of zero or less is a loss.
     """
 
@@ -45,7 +50,19 @@ class LabelRule:
     boxes_from: str = "ground_truth"
     contexts: tuple[float, ...] = (1.5, 2.5, 4.0)
     candidates: int = 24
+    gain: str = "region"
     margin: float = 0.0
+
+
+class Counted(NamedTuple):
+    """Regions `[N, 4]` of one frame, and counts of true positives, ground-truth pixels and predicted pixels by class:
+    of P^I and of the merged map in each region `[N, 3, K]`, and of P^I in the frame `[3, K]`, in pixels of the frame.
+    """
+
+    boxes: Tensor
+    before: Tensor
+    after: Tensor
+    frame: Tensor
 
 
 def losses(model: NightLab, detector: HardnessDetector, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -102,6 +119,27 @@ def measured(model: NightLab, image: ImagePass, view: View) -> tuple[Tensor, Ten
     return boxes[known], gain[known].float()
 
 
+def counted(model: NightLab, image: ImagePass, view: View) -> Counted:
+    """Candidates of one frame and what merging changes in them; those whose labels are all ignored are left out."""
+    assert view.label is not None
+    boxes = candidates(model, image, view)
+    before, after = region_counts(model, image, view.label, boxes)
+    pixel = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / math.prod(_grid(model))
+    frame = box_counts(image.log_probabilities.argmax(dim=0)[None], view.label.long()[None], before.shape[-1])[0]
+    known = before[:, 1].any(dim=1)
+    before, after = (counts[known] * pixel[known, None, None] for counts in (before, after))
+    return Counted(boxes[known], before, after, frame)
+
+
+def measured_gains(rule: LabelRule, images: Mapping[str, Counted]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Of each image the candidates `[N, 4]` and their gain `[N]`, as the rule has it."""
+    if rule.gain == "region":
+        return {name: (x.boxes, region_gain(x.before, x.after).float()) for name, x in images.items()}
+    totals = torch.stack([x.frame for x in images.values()]).sum(dim=0)
+    gain = {name: dataset_gain(x.before, x.after, totals) * len(images) for name, x in images.items()}
+    return {name: (x.boxes, gain[name].float()) for name, x in images.items()}
+
+
 def candidates(model: NightLab, image: ImagePass, view: View) -> Tensor:
     """Regions whose gain is worth knowing `[N, 4]`: of `candidates` a third each are hard regions of the label map in
     several contexts, the detector's own, and random ones."""
@@ -126,23 +164,34 @@ def candidates(model: NightLab, image: ImagePass, view: View) -> Tensor:
 def region_log_probabilities(model: NightLab, image: ImagePass, boxes: Tensor) -> Tensor:
     """P^R `[R, K + 1, h, w]` of regions `[R, 4]` of one frame at half of the crop's size: a crop then has about as many
     pixels as the frame has there."""
+    return resize_to(model.region_logits([image.frame], [boxes])[0], _grid(model)).log_softmax(dim=1)
+
+
+def _grid(model: NightLab) -> Size:
     assert model.rule is not None
     height, width = model.rule.crop_size
-    grid = (max(height // 2, 1), max(width // 2, 1))
-    return resize_to(model.region_logits([image.frame], [boxes])[0], grid).log_softmax(dim=1)
+    return (max(height // 2, 1), max(width // 2, 1))
 
 
 @torch.no_grad()
-def gains(model: NightLab, image: ImagePass, label: Tensor | None, boxes: Tensor) -> Tensor:
-    """IoU gain `[N]` of regions `[N, 4]` of one frame, against its label map `[H, W]`; NaN where all is ignored."""
-    assert label is not None and model.region_level is not None
+def region_counts(model: NightLab, image: ImagePass, label: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts `[N, 3, K]` (see `box_counts`) of P^I and of the merged map in regions `[N, 4]` of one frame, against its
+    label map `[H, W]`, on the grid of `region_log_probabilities`."""
+    assert model.region_level is not None
     region = region_log_probabilities(model, image, boxes)
     grid = (region.shape[-2], region.shape[-1])
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
     used: list[bool] = model.region_level.used.tolist()
     merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule)
-    classes = len(model.hard_class_mask)
-    return iou_gain(before.argmax(dim=1), merged.argmax(dim=1), crop_labels(label, boxes, grid), classes)
+    target = crop_labels(label, boxes, grid)
+    before, after = (box_counts(x.argmax(dim=1), target, len(used)) for x in (before, merged))
+    return before, after
+
+
+def gains(model: NightLab, image: ImagePass, label: Tensor | None, boxes: Tensor) -> Tensor:
+    """IoU gain `[N]` in regions `[N, 4]` of one frame, against its label map `[H, W]`; NaN where all is ignored."""
+    assert label is not None
+    return region_gain(*region_counts(model, image, label, boxes))
 
 
 def main_class(view: View, boxes: Tensor) -> Tensor:

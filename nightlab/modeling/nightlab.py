@@ -192,6 +192,7 @@ class NightLab(nn.Module):
                 boxes_from=hardness.BOXES_FROM,
                 contexts=tuple(hardness.CONTEXTS),
                 candidates=hardness.CANDIDATES,
+                gain=hardness.GAIN,
                 margin=hardness.GAIN_MARGIN,
             ),
             **parts,

@@ -189,6 +189,24 @@ def test_hdm_calls_positive_what_gains_and_negative_what_loses():
     assert torch.equal(model.gains(image, record["sem_seg"], truth.gt_boxes.tensor) > 0, truth.gt_positive)
 
 
+def test_gain_in_a_region_and_in_the_data_set():
+    model = dual_level("MODEL.NIGHTLAB.STAGE", "hdm")
+    record = given(64, 64)
+    image = model.image_pass(record["image"].float())
+    with torch.no_grad():
+        view = model.view(image, record)
+        candidates, gains = labelling.measured(model, image, view)
+        counted = labelling.counted(model, image, view)
+    boxes, region = labelling.measured_gains(LabelRule(), {"a": counted})["a"]
+    assert torch.equal(boxes, candidates) and torch.allclose(region, gains)
+    alone = labelling.measured_gains(LabelRule(gain="dataset"), {"a": counted})["a"][1]
+    assert alone.shape == region.shape and (alone.sign() == region.sign()).float().mean() > 0.6
+    assert counted.frame[1].sum() == (record["sem_seg"] < 5).sum()
+    # Twice the same image: each region adds half as much to twice as much.
+    twice = labelling.measured_gains(LabelRule(gain="dataset"), {"a": counted, "b": counted})
+    assert torch.allclose(twice["b"][1], alone)
+
+
 def test_labels_by_gain_are_the_largest_of_those_that_overlap():
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
     gains = torch.tensor([0.1, 0.2, -0.3, 0.01, 0.0])

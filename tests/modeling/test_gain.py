@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nightlab.evaluation import metrics
-from nightlab.modeling.gain import box_counts, iou_gain, mean_iou
+from nightlab.modeling.gain import box_counts, dataset_gain, mean_iou, region_gain
 
 K = 4
 
@@ -17,6 +17,10 @@ K = 4
 TARGET = torch.tensor([[[0, 0, 2, 1], [0, 0, 2, 1], [0, 255, 2, 255], [0, 0, 2, 255]]])
 IMAGE = torch.tensor([[[0, 0, 0, 1], [0, 0, 0, 1], [0, 3, 2, 1], [0, 0, 2, 0]]])
 MERGED = torch.tensor([[[0, 2, 2, 1], [0, 0, 2, 1], [0, 3, 2, 1], [0, 0, 2, 0]]])
+
+
+def iou_gain(image: Tensor, merged: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    return region_gain(*(box_counts(x, target, num_classes) for x in (image, merged)))
 
 
 def test_counts_by_hand() -> None:
@@ -102,3 +106,27 @@ def test_no_boxes_have_no_gains() -> None:
     none = torch.zeros(0, 9, 13, dtype=torch.long)
     assert box_counts(none, none, K).shape == (0, 3, K)
     assert iou_gain(none, none, none, K).shape == (0,)
+
+
+def test_what_a_region_adds_to_a_data_set_is_what_its_mean_rises_by() -> None:
+    target = torch.randint(0, K - 1, (400, 9, 13))  # class 3 is nowhere in the ground truth
+    image = torch.where(torch.rand(target.shape) < 0.6, target, torch.randint(0, K, target.shape))
+    merged = torch.where(torch.rand(target.shape) < 0.5, target, image)
+    counts = box_counts(image, target, K)
+    totals = counts.sum(dim=0)
+    predicted = dataset_gain(counts, box_counts(merged, target, K), totals)
+    for box in range(3):
+        other = image.clone()
+        other[box] = merged[box]
+        risen = mean_iou(box_counts(other, target, K).sum(dim=0)[None]) - mean_iou(totals[None])
+        assert predicted[box].item() == pytest.approx(risen.item(), rel=0.05) and risen > 0
+    assert dataset_gain(counts, counts, totals).abs().max() == 0
+
+
+def test_rare_classes_count_for_more_in_a_data_set() -> None:
+    # 100 pixels of class 0 and 10 of class 1, all missed; a region that finds one pixel of either.
+    totals = torch.tensor([[0, 0], [100, 10], [0, 0]])
+    none = torch.zeros(2, 3, 2)
+    found = none.clone()
+    found[0, :, 0] = found[1, :, 1] = torch.tensor([1.0, 0, 1])
+    assert dataset_gain(none, found, totals).tolist() == pytest.approx([0.01 / 2, 0.1 / 2])
