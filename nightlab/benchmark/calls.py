@@ -22,7 +22,8 @@ METHODS = {"crop": "crop", "paste and merge": "merge_rows"}
 def build(cfg: CfgNode, size: Size, *, regions: int | None = None) -> NightLab:
     """The model of `cfg` for images of `size` (height, width), which it does not scale.
 
-    `regions`: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS.
+    `regions`: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS. The
+    region level answers for as many classes as HARD_CLASSES names; where it names none, for all.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -31,8 +32,9 @@ def build(cfg: CfgNode, size: Size, *, regions: int | None = None) -> NightLab:
         # Untrained scores say nothing, so nothing but the number limits the regions.
         cfg.MODEL.NIGHTLAB.MAX_REGIONS, cfg.MODEL.NIGHTLAB.SCORE_THRESH = regions, 0.0
     model: NightLab = build_model(cfg)
-    if model.region_level is not None:
-        model.region_level.used.fill_(True)  # untrained, it would have no class to answer for
+    if model.region_level is not None:  # untrained, it would have no class to answer for
+        named = 0 if model.region_level.all_classes else len(cfg.MODEL.NIGHTLAB.HARD_CLASSES)
+        model.region_level.used[: named or None] = True
     return model
 
 
