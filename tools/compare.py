@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from tabulate import tabulate
 
-from nightlab.errors import InputError, exits_on_input_error
+from nightlab.errors import InputError, enumerate_some, exits_on_input_error
 from nightlab.evaluation.bootstrap import Interval, interval_of_mean, load_counts
 
 
@@ -25,14 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "evaluations", metavar="FILE[,FILE...]", nargs="+", help="evaluation JSON files; commas join seeds"
     )
     parser.add_argument("--level", default="sem_seg", choices=["sem_seg", "sem_seg_image_level"])
+    parser.add_argument("--classes", metavar="NAME", nargs="+", help="the mean over these alone, as the hard ones")
     parser.add_argument("--resamples", type=int, default=2000)
     options = parser.parse_args(arguments)
-    print(compare([group.split(",") for group in options.evaluations], options.level, options.resamples))
+    print(
+        compare([group.split(",") for group in options.evaluations], options.level, options.resamples, options.classes)
+    )
     return 0
 
 
-def compare(groups: Sequence[Sequence[str]], level: str, resamples: int) -> str:
-    """A table of one line per group of evaluation files (seeds of one variant)."""
+def compare(groups: Sequence[Sequence[str]], level: str, resamples: int, names: Sequence[str] | None = None) -> str:
+    """A table of one line per group of evaluation files (seeds of one variant), of all classes or of those named."""
     variants = [[load_counts(file, level) for file in group] for group in groups]
     document, images, _ = variants[0][0]
     for group, variant in zip(groups, variants, strict=True):
@@ -42,16 +45,26 @@ def compare(groups: Sequence[Sequence[str]], level: str, resamples: int) -> str:
                     f"{file}: evaluated on other images or classes than {groups[0][0]}; compare like with like"
                 )
     rows = []
-    first = [counts for _, _, counts in variants[0]]
+    classes = np.isin(document["classes"], names or document["classes"])
+    strangers = [name for name in names or () if name not in document["classes"]]
+    if strangers:
+        raise InputError(f"--classes: {enumerate_some(strangers)} not among {', '.join(document['classes'])}")
+    first = [counts[..., classes] for _, _, counts in variants[0]]
     for group, variant in zip(groups, variants, strict=True):
-        counts = [entry for _, _, entry in variant]
-        seeds = ", ".join(f"{entry[0]['results'][level]['mIoU']:.2f}" for entry in variant)
+        counts = [entry[..., classes] for _, _, entry in variant]
+        seeds = ", ".join(f"{interval_of_mean([entry], resamples=1).value:.2f}" for entry in counts)
         difference: Interval | str = (
             "-" if variant is variants[0] else interval_of_mean(counts, first, resamples=resamples)
         )
         rows.append([group[0], seeds, interval_of_mean(counts, resamples=resamples), difference])
-    headers = ["first file of the variant", "mIoU by seed", "mean [95 %]", "minus the first [95 %]"]
-    return f"{document['dataset']}, {len(images)} images\n" + tabulate(rows, headers=headers, disable_numparse=True)
+    headers = [
+        "first file of the variant",
+        "mIoU by seed",
+        "mean [95 %]",
+        "minus the first [95 %]",
+    ]
+    of = f", classes {', '.join(names)}" if names else ""
+    return f"{document['dataset']}, {len(images)} images{of}\n" + tabulate(rows, headers=headers, disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,15 @@ from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.region_study import RegionStudy
-from nightlab.evaluation.region_table import auc_line, draw_study, read_study, restricted, study_table, write_study
+from nightlab.evaluation.region_table import (
+    auc_line,
+    difference_table,
+    draw_study,
+    read_study,
+    restricted,
+    study_table,
+    write_study,
+)
 from nightlab.modeling.nightlab import REGION_SOURCES
 
 
@@ -41,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             documents = [restricted(document, images) for document in documents]
     else:
         documents = [study(options)]
-    print(study_table(documents, options.regions), auc_line(documents), sep="\n\n")
+    tables = [study_table(documents, options.regions), auc_line(documents)]
+    if options.minus:
+        tables.insert(1, difference_table(documents, options.minus, options.regions))
+    print(*tables, sep="\n\n")
     if options.plot:
         draw_study(documents, options.plot)
     return 0
@@ -74,11 +85,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="studies of several seeds")
     parser.add_argument("--images-of", metavar="DATASET", help="with --combine: the images of this data set alone")
     parser.add_argument("--regions", type=int, metavar="N", help="the table's most regions (default: the most studied)")
+    parser.add_argument("--minus", metavar="SOURCE", help="with --combine: also SOURCE minus each other row")
     parser.add_argument("--plot", type=Path, help=".png or .svg of mIoU over regions and over time")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the configuration")
     options = parser.parse_args(arguments)
     if not options.combine and not options.config_file:
         parser.error("give --config-file, or --combine")
+    if options.minus and not options.combine:
+        parser.error("--minus goes with --combine")
     return options
 
 

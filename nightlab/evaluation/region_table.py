@@ -134,6 +134,30 @@ def _difference(documents: Sequence[dict[str, Any]], key: Key) -> str:
     return str(interval_of_mean(counts, before))
 
 
+def difference_table(documents: Sequence[dict[str, Any]], source: str, number: int | None = None) -> str:
+    """A Markdown table of one source minus every other one at one number of regions (the largest by default): of mIoU
+    and of the mean over the hard classes, with 95 % intervals over images of the paired difference.
+
+    Raises:
+        InputError: the studies have no such source.
+    """
+    rows = collect(documents)
+    most = number if number is not None else max(n for _, n in rows)
+    chosen = [key for key in rows if key[1] in (0, most)]
+    mine = next((key for key in chosen if key[0] == source), None)
+    if mine is None:
+        raise InputError(f"no row '{source}' with {most} regions; there are {', '.join(name for name, _ in chosen)}")
+    hard = np.isin(documents[0]["classes"], documents[0]["hard_classes"])
+
+    def difference(key: Key, classes: Any) -> str:
+        counts, before = ([document[COUNTS][k][..., classes] for document in documents] for k in (mine, key))
+        return str(interval_of_mean(counts, before))
+
+    lines = [[key[0], difference(key, slice(None)), difference(key, hard)] for key in chosen if key != mine]
+    headers = [f"{source} minus", "mIoU", "hard"]
+    return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+
+
 def auc_line(documents: Sequence[dict[str, Any]]) -> str:
     """How well the detector's score tells regions that gain from those that lose."""
     known = [document["auc"] for document in documents if document.get("auc") is not None]

@@ -74,6 +74,15 @@ def test_compare_prints_figures_and_differences(tmp_path, compare, capsys):
     assert "100.00 [100.00, 100.00]" in out and "-41.67" in out  # road 1/2, car 2/3
 
 
+def test_compare_means_over_some_classes(tmp_path, compare, capsys):
+    good, bad = evaluation(tmp_path / "good"), evaluation(tmp_path / "bad", wrong=1)
+    assert compare.main([good, bad, "--classes", CLASSES[1]]) == 0
+    out = capsys.readouterr().out
+    assert f"classes {CLASSES[1]}" in out and "66.67 [66.67, 66.67]" in out and "-33.33" in out
+    assert compare.main([good, bad, "--classes", "tram"]) == 2
+    assert f"--classes: tram not among {', '.join(CLASSES)}" in capsys.readouterr().err
+
+
 def test_compare_refuses_other_images_and_other_files(tmp_path, compare, capsys):
     good, other = evaluation(tmp_path / "good"), evaluation(tmp_path / "other", ids=("x", "z"))
     assert compare.main([good, other]) == 2

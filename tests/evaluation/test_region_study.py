@@ -15,7 +15,7 @@ from nightlab.errors import InputError
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.metrics import class_counts
 from nightlab.evaluation.region_study import CONTROL, IMAGE_LEVEL, RegionStudy
-from nightlab.evaluation.region_table import read_study, restricted, study_table, write_study
+from nightlab.evaluation.region_table import difference_table, read_study, restricted, study_table, write_study
 from nightlab.modeling import NightLab
 from nightlab.modeling.nightlab import REGION_SOURCES
 from nightlab.modeling.region_level import RegionLevel
@@ -307,6 +307,22 @@ def test_a_study_over_some_of_its_images(tmp_path: Path) -> None:
     assert "minus image level" in table.splitlines()[0]
     (line,) = (line for line in table.splitlines() if line.startswith("| detector"))
     assert "[" in line and line.split("|")[2].strip() == "1.0"
+    minus = {
+        line.split("|")[1].strip(): line.split("|")[2:4] for line in difference_table([whole], "grid").splitlines()
+    }
+    grid, detector = (
+        next(
+            row
+            for row in whole["rows"]
+            if row["source"] == name and row["max_regions"] == whole["rows"][-1]["max_regions"]
+        )
+        for name in ("grid", "detector")
+    )
+    for text, key in zip(minus["detector"], ("mIoU", "mIoU-hard"), strict=True):
+        assert float(text.split()[0]) == pytest.approx(grid[key] - detector[key], abs=0.006)
+    assert "grid" not in minus and "image level" in minus
+    with pytest.raises(InputError, match="no row 'RDN' with"):
+        difference_table([whole], "RDN")
     with pytest.raises(InputError, match="no image of the study of made"):
         restricted(whole, {"c"})
     (tmp_path / "new" / "study.npz").unlink()
