@@ -55,13 +55,14 @@ class LabelRule:
 
 
 class Counted(NamedTuple):
-    """Regions `[N, 4]` of one frame, and counts of true positives, ground-truth pixels and predicted pixels by class:
-    of P^I and of the merged map in each region `[N, 3, K]`, and of P^I in the frame `[3, K]`, in pixels of the frame.
-    """
+    """Regions `[N, 4]` of one frame, and counts by class (see `box_counts`): of P^I and of the merged map in each of
+    them `[N, 3, K]`, on a grid of which a point stands for `area` `[N]` pixels of the frame, and of P^I in the whole
+    frame `[3, K]`."""
 
     boxes: Tensor
     before: Tensor
     after: Tensor
+    area: Tensor
     frame: Tensor
 
 
@@ -113,10 +114,8 @@ def gain_labels(rule: LabelRule, boxes: Tensor, gain: Tensor) -> tuple[Tensor, T
 
 def measured(model: NightLab, image: ImagePass, view: View) -> tuple[Tensor, Tensor]:
     """Candidates `[N, 4]` of one frame and their IoU gain `[N]`; those whose labels are all ignored are left out."""
-    boxes = candidates(model, image, view)
-    gain = gains(model, image, view.label, boxes)
-    known = torch.isfinite(gain)
-    return boxes[known], gain[known].float()
+    found = counted(model, image, view)
+    return found.boxes, region_gain(found.before, found.after).float()
 
 
 def counted(model: NightLab, image: ImagePass, view: View) -> Counted:
@@ -124,11 +123,10 @@ def counted(model: NightLab, image: ImagePass, view: View) -> Counted:
     assert view.label is not None
     boxes = candidates(model, image, view)
     before, after = region_counts(model, image, view.label, boxes)
-    pixel = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / math.prod(_grid(model))
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / math.prod(_grid(model))
     frame = box_counts(image.log_probabilities.argmax(dim=0)[None], view.label.long()[None], before.shape[-1])[0]
     known = before[:, 1].any(dim=1)
-    before, after = (counts[known] * pixel[known, None, None] for counts in (before, after))
-    return Counted(boxes[known], before, after, frame)
+    return Counted(boxes[known], before[known], after[known], area[known], frame)
 
 
 def measured_gains(rule: LabelRule, images: Mapping[str, Counted]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -136,8 +134,12 @@ def measured_gains(rule: LabelRule, images: Mapping[str, Counted]) -> dict[str, 
     if rule.gain == "region":
         return {name: (x.boxes, region_gain(x.before, x.after).float()) for name, x in images.items()}
     totals = torch.stack([x.frame for x in images.values()]).sum(dim=0)
-    gain = {name: dataset_gain(x.before, x.after, totals) * len(images) for name, x in images.items()}
-    return {name: (x.boxes, gain[name].float()) for name, x in images.items()}
+
+    def gain(x: Counted) -> Tensor:
+        area = x.area[:, None, None]
+        return (dataset_gain(x.before * area, x.after * area, totals) * len(images)).float()
+
+    return {name: (x.boxes, gain(x)) for name, x in images.items()}
 
 
 def candidates(model: NightLab, image: ImagePass, view: View) -> Tensor:
