@@ -1,6 +1,7 @@
 """Does the detector's score know gain? Scores and true gains of its regions, on images that were and were not fitted.
 
-Gain on images that both levels were fitted to flatters the region level, so that both kinds stand beside each other.
+Gain is that of the mIoU inside a region, whatever MODEL.HARDNESS.GAIN the detector learned from. On images
+that both levels were fitted to it flatters the region level, so that both kinds stand beside each other.
 """
 
 from collections import Counter
