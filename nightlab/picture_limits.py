@@ -10,6 +10,7 @@ MAX_BYTES = 1 << 30
 MAX_SCANS = 100
 """Of a progressive JPEG, which has ten as a rule: each costs a pass over all pixels, and may be a few bytes."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _START, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 # In a JPEG, bytes 255 are followed by 0 where they are data, by more of them as filling, and there are restarts among
 # the data; all else is a marker.
@@ -24,10 +25,25 @@ def has_too_many_scans(data: bytes) -> bool:
     return data.startswith(_START) and data.count(_SCAN) > MAX_SCANS and _scans_and_end(data)[0] > MAX_SCANS
 
 
-def is_cut_jpeg(data: bytes) -> bool:
-    """Whether a JPEG has no end, as a truncated one, which decoders may fill up with grey. What follows the end, as
-    the film of a phone's photo, does not count."""
+def is_cut(data: bytes) -> bool:
+    """Whether a JPEG has no end, as a truncated one, which decoders may fill up with grey, or a PNG has a chunk that is
+    said to go on behind the file's end, for which decoders may take as much memory as it says (2 GB, or twice that).
+    What follows the end, as the film of a phone's photo, does not count."""
+    if data.startswith(_PNG):
+        return _has_endless_chunk(data)
     return data.startswith(_START) and not _scans_and_end(data)[1]
+
+
+def _has_endless_chunk(data: bytes) -> bool:
+    at = len(_PNG)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length  # with the length, the kind, and a checksum
+        if at > len(data):
+            return True
+        if kind == b"IEND":
+            break
+    return False
 
 
 def _scans_and_end(data: bytes) -> tuple[int, bool]:
@@ -46,7 +62,7 @@ def _scans_and_end(data: bytes) -> tuple[int, bool]:
 def picture_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) of a JPEG, PNG or WebP; None for all else, and where the file ends before it says so."""
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        if data.startswith(_PNG):
             return struct.unpack_from(">II", data, 16)
         if data.startswith(_START):
             return _jpeg_size(data)

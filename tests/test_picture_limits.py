@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from nightlab.data.reading import read_image
-from nightlab.picture_limits import has_too_many_scans, is_cut_jpeg, picture_size
+from nightlab.errors import InputError
+from nightlab.picture_limits import has_too_many_scans, is_cut, picture_size
 from nightlab.runtime.frames import as_frame
 
 
@@ -46,17 +47,28 @@ def test_other_formats_say_nothing():
 
 def test_jpegs_without_an_end_and_with_too_many_scans():
     data = encoded("JPEG", progressive=True)
-    assert not is_cut_jpeg(data) and is_cut_jpeg(data[:-2]) and not is_cut_jpeg(data + b"notes")
+    assert not is_cut(data) and is_cut(data[:-2]) and not is_cut(data + b"notes")
     scan = data[data.rindex(b"\xff\xda") : -2]
     assert not has_too_many_scans(data) and has_too_many_scans(data[:-2] + 100 * scan + data[-2:])
+
+
+def test_pngs_with_a_chunk_that_ends_behind_the_file(tmp_path):
+    data = encoded("PNG")
+    assert not is_cut(data) and not is_cut(data + b"notes") and is_cut(data[:-20])
+    at = data.index(b"IDAT") - 4
+    for damaged in (data[:at] + b"\x7f\xff\xff\xff" + data[at:], data[:at] + b"\x7f\xff\xff\xff" + data[at + 4 :]):
+        assert is_cut(damaged)
+        (tmp_path / "long.png").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"long\.png: .*is it whole"):
+            as_frame(tmp_path / "long.png")
 
 
 def test_what_is_no_scan_of_the_picture_does_not_count(tmp_path):
     """In other formats, in a comment, and behind the end, where phones put the film of a photo."""
     other = 101 * b"\xff\xda"
-    assert not has_too_many_scans(encoded("PNG") + other) and not is_cut_jpeg(encoded("WEBP"))
+    assert not has_too_many_scans(encoded("PNG") + other) and not is_cut(encoded("WEBP"))
     photo = encoded("JPEG", comment=other) + other + b"\xff\xd8" + other
-    assert not has_too_many_scans(photo) and not is_cut_jpeg(photo)
+    assert not has_too_many_scans(photo) and not is_cut(photo)
     (tmp_path / "photo.jpg").write_bytes(photo)
     assert read_image(tmp_path / "photo.jpg").shape == as_frame(tmp_path / "photo.jpg").shape == (21, 37, 3)
 
@@ -67,4 +79,4 @@ def test_scans_are_counted_as_decoders_see_them():
     scan = data[data.rindex(b"\xff\xda") : -2]
     for between in (b"\xff", b"\xff\xd0", b"stray\xff\x00", b"\xff\xfe\x00\x00", b"\xff\xfe\x00\x04no"):
         assert has_too_many_scans(data[:-2] + 100 * (between + scan) + data[-2:])
-    assert is_cut_jpeg(data[:-2] + b"\xff\xfe\xff\xff" + data[-2:])  # a segment that ends behind the file
+    assert is_cut(data[:-2] + b"\xff\xfe\xff\xff" + data[-2:])  # a segment that ends behind the file

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from nightlab.errors import InputError, shortened
 from nightlab.files import read_limited
-from nightlab.picture_limits import MAX_BYTES, MAX_PIXELS, MAX_SCANS, has_too_many_scans
+from nightlab.picture_limits import MAX_BYTES, MAX_PIXELS, MAX_SCANS, has_too_many_scans, picture_size
 
 # Decoders that run other programs or interpret code (EPS, for one) stay out.
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000")
@@ -19,17 +19,17 @@ _JPEG_END = b"\xff\xd9"
 SPLIT_REMEDY = "take it out of its split"
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
     """Reads a photograph as uint8 [H, W, 3], RGB, 0 to 255, upright.
 
     The EXIF orientation is applied, grey becomes three equal channels, 16-bit grey keeps its high byte (65535 -> 255),
     CMYK and palettes are converted, and an alpha channel is dropped.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no image or no file at all (a pipe), larger than `MAX_PIXELS`
-            or `MAX_BYTES`, or stored in a way that costs far more than it shows.
+        InputError: the file is missing, empty, truncated, no image or no file at all (a pipe), larger than
+            `max_pixels` (MAX_PIXELS) or `MAX_BYTES`, or stored in a way that costs far more than it shows.
     """
-    return decode_image(_read_bytes(path), path)
+    return decode_image(_read_bytes(path), path, max_pixels=max_pixels)
 
 
 def decode_image(
@@ -139,6 +139,7 @@ def _open(
 ) -> Image.Image:
     """Parses the header only."""
     max_pixels = max_pixels or MAX_PIXELS
+    _check_pixels(picture_size(data), path, max_pixels)  # Pillow takes memory for a WebP when it opens it
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError:
@@ -148,13 +149,15 @@ def _open(
             f"{path}: is not a readable file of the formats {', '.join(formats)} ({error.__class__.__name__}); "
             f"replace it or {otherwise}" + ("; a label map must be lossless" if formats == _LABEL_FORMATS else "")
         ) from None
-    if image.width * image.height > max_pixels:
-        raise InputError(
-            f"{path}: has {image.width}x{image.height} pixels, more than {max_pixels}; scale it down or tile it"
-        )
+    _check_pixels(image.size, path, max_pixels)
     if image.format in ("JPEG", "MPO") and has_too_many_scans(data):
         raise InputError(f"{path}: is a JPEG of more than {MAX_SCANS} scans; save it anew or {otherwise}")
     return image
+
+
+def _check_pixels(size: tuple[int, int] | None, path: str | os.PathLike[str], max_pixels: int) -> None:
+    if size is not None and size[0] * size[1] > max_pixels:
+        raise InputError(f"{path}: has {size[0]}x{size[1]} pixels, more than {max_pixels}; scale it down or tile it")
 
 
 def _decode(

@@ -51,7 +51,7 @@ class Images:
     def __iter__(self) -> Iterator[Frame]:
         for file, name in zip(self.files, distinct_stems(self.files), strict=True):
             try:
-                image = read_image(file)
+                image = read_image(file, max_pixels=MAX_FRAME_PIXELS)
                 _check_size(str(file), *image.shape[:2])
                 yield Frame(name, image)
             except InputError as error:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nightlab.errors import InputError
 from nightlab.files import read_limited
-from nightlab.picture_limits import MAX_BYTES, MAX_PIXELS, has_too_many_scans, is_cut_jpeg, picture_size
+from nightlab.picture_limits import MAX_BYTES, MAX_PIXELS, has_too_many_scans, is_cut, picture_size
 
 
 def as_frame(image: str | Path | np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def as_frame(image: str | Path | np.ndarray) -> np.ndarray:
     if size[0] * size[1] > MAX_PIXELS or has_too_many_scans(data):
         raise InputError(f"{image}: {size[0]}x{size[1]} pixels, or the way they are stored, are too much; save it anew")
     try:
-        bgr = None if is_cut_jpeg(data) else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        bgr = None if is_cut(data) else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # for what its decoders do not take back themselves
         bgr = None
     if bgr is None:

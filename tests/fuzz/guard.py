@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ import cv2
 import torch
 
 from nightlab.errors import InputError
+from nightlab.picture_limits import MAX_PIXELS, picture_size
 
 # What reading has no business with: the audit events of Python by which it would show.
 FORBIDDEN = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "socket.getaddrinfo")
@@ -26,6 +28,8 @@ CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Far above every bound: keeps a bomb from taking the machine along.
 SPARE_BYTES = 6 << 30
+# What a picture may take for each pixel that it says it has, beside its file: as docs/reliability.md states.
+BYTES_A_PIXEL = 20
 # A busy machine may take so many times longer than it computes; who waits for a pipe computes nothing.
 PATIENCE = 5
 LONGEST_MESSAGE = 2000
@@ -76,7 +80,9 @@ def watched(
                 break
             text += more
             *lines, text = text.split(b"\n")
-            outcomes += [_outcome(line.decode(), seconds, megabytes) for line in lines]
+            for line in lines:
+                most = max(megabytes, BYTES_A_PIXEL * _pixels_said(paths[len(outcomes)]) / 2**20)
+                outcomes.append(_outcome(line.decode(), seconds, most))
     status = os.waitpid(child, 0)[1]
     if len(outcomes) < len(paths):
         fault = ENDED_BY.get(os.WTERMSIG(status), "crashed") if os.WIFSIGNALED(status) else "left the process"
@@ -138,6 +144,17 @@ def _may_write(event: str, path: Any, out: Path, broken: list[str]) -> None:
         return
     if not os.path.realpath(os.fsdecode(path)).startswith(f"{os.path.realpath(out)}{os.sep}"):
         broken.append(f"{event} {path!r}, which is outside of its folder")
+
+
+def _pixels_said(path: Path) -> int:
+    """How many pixels a picture says that it has, within what is read at all; 0 for all else."""
+    if not path.is_file():  # a pipe would be waited for
+        return 0
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    size = struct.unpack_from("<HH", head, 6) if head[:3] == b"GIF" and len(head) >= 10 else picture_size(head)
+    pixels = size[0] * size[1] if size else 0
+    return pixels if pixels <= MAX_PIXELS else 0
 
 
 def _outcome(line: str, seconds: float, megabytes: float) -> Outcome:

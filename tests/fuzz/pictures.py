@@ -94,7 +94,13 @@ def bombs() -> dict[str, bytes]:
     long = struct.pack(">H", 65_500)
     jpeg, webp = saved(photograph(), "JPEG"), saved(photograph(), "WEBP", lossless=True)
     start = jpeg.index(b"\xff\xc0") + 5
+    animated = saved(photograph(), "WEBP", **more())
+    canvas = animated.index(b"VP8X") + 12
+    wide = struct.pack("<I", 15_000)[:3] * 2
+    whole = png(4, 4, zlib.compress(bytes(52)))
     files = {
+        "endless_chunk.png": whole[:33] + b"\x7f\xff\xff\xff" + whole[33:],
+        "canvas.webp": animated[:canvas] + wide + animated[canvas + 6 :],
         "bomb.png": png(side, side, zlib.compress(bytes(side * 20))),
         "bomb_of_millions.png": png(0x7FFFFFFF, 0x7FFFFFFF, b""),
         "bomb.jpg": jpeg[:start] + 2 * long + jpeg[start + 4 :],
