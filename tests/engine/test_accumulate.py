@@ -44,8 +44,8 @@ def guarded(model, batches, lr=1.0, **more):
 
 # In the detector's stage the image level is frozen, and sees one image at a time, for which GroupNorm is no norm.
 @pytest.mark.parametrize("stage, norm", [("image", "GN"), ("region", "GN"), ("rdn", "BN")])
-def test_two_halves_give_the_gradient_of_the_whole(stage, norm, tmp_path, repository):
-    """Of cross entropy with weights and unequally many ignored pixels, of both players of the light adaptation, of the
+def test_two_halves_give_the_gradient_of_the_whole(stage, norm, tmp_path, repository, monkeypatch):
+    """In double precision, since norms of so few values make much of rounding. Of cross entropy with weights and unequally many ignored pixels, of both players of the light adaptation, of the
     detector."""
     path = tmp_path / "alone.yaml"
     path.write_text(ALONE.format(base=repository / "configs" / "backbones" / "swin_nano.yaml"))
@@ -53,10 +53,11 @@ def test_two_halves_give_the_gradient_of_the_whole(stage, norm, tmp_path, reposi
     images = [{**x, "file_name": "x"} for x in random_inputs(cfg, (32, 64), 4)]
     for i, image in enumerate(images):
         image["sem_seg"][: 10 * i] = 255
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     gradients = []
     for accumulate in (1, 2):
         torch.manual_seed(0)
-        model = build_model(cfg).train()
+        model = build_model(cfg).train().double()
         if model.region_level is not None:
             model.region_level.used[0] = True
         made = guarded(model, [images], accumulate=accumulate, divide_together=model.divided_together)
@@ -71,7 +72,7 @@ def test_two_halves_give_the_gradient_of_the_whole(stage, norm, tmp_path, reposi
     assert whole.keys() == halves.keys() and len(whole) > 10
     for name, gradient in whole.items():
         difference = (gradient - halves[name]).abs().max()
-        assert difference <= 2e-4 * gradient.abs().max() + 1e-7, name
+        assert difference <= 1e-6 * gradient.abs().max() + 1e-12, name
 
 
 @pytest.mark.parametrize("spoiled", [0, 1])
