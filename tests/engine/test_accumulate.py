@@ -45,8 +45,8 @@ def guarded(model, batches, lr=1.0, **more):
 # In the detector's stage the image level is frozen, and sees one image at a time, for which GroupNorm is no norm.
 @pytest.mark.parametrize("stage, norm", [("image", "GN"), ("region", "GN"), ("rdn", "BN")])
 def test_two_halves_give_the_gradient_of_the_whole(stage, norm, tmp_path, repository, monkeypatch):
-    """In double precision, since norms of so few values make much of rounding. Of cross entropy with weights and unequally many ignored pixels, of both players of the light adaptation, of the
-    detector."""
+    """In double precision, since norms of so few values make much of rounding. Of cross entropy with weights and
+    unequally many ignored pixels, of both players of the light adaptation, of the detector."""
     path = tmp_path / "alone.yaml"
     path.write_text(ALONE.format(base=repository / "configs" / "backbones" / "swin_nano.yaml"))
     cfg = load_config(path, ["MODEL.NIGHTLAB.STAGE", stage, "MODEL.SEM_SEG_HEAD.NORM", norm])
