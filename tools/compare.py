@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from nightlab.errors import InputError, enumerate_some, exits_on_input_error
 from nightlab.evaluation.bootstrap import Interval, interval_of_mean, load_counts
+from nightlab.evaluation.metrics import mean_iou
 
 
 @exits_on_input_error("compare.py")
@@ -52,17 +53,12 @@ def compare(groups: Sequence[Sequence[str]], level: str, resamples: int, names: 
     first = [counts[..., classes] for _, _, counts in variants[0]]
     for group, variant in zip(groups, variants, strict=True):
         counts = [entry[..., classes] for _, _, entry in variant]
-        seeds = ", ".join(f"{interval_of_mean([entry], resamples=1).value:.2f}" for entry in counts)
+        seeds = ", ".join(f"{100 * float(mean_iou(entry.sum(0))):.2f}" for entry in counts)
         difference: Interval | str = (
             "-" if variant is variants[0] else interval_of_mean(counts, first, resamples=resamples)
         )
         rows.append([group[0], seeds, interval_of_mean(counts, resamples=resamples), difference])
-    headers = [
-        "first file of the variant",
-        "mIoU by seed",
-        "mean [95 %]",
-        "minus the first [95 %]",
-    ]
+    headers = ["first file of the variant", "mIoU by seed", "mean [95 %]", "minus the first [95 %]"]
     of = f", classes {', '.join(names)}" if names else ""
     return f"{document['dataset']}, {len(images)} images{of}\n" + tabulate(rows, headers=headers, disable_numparse=True)
 

@@ -174,8 +174,7 @@ class NightLabCheckpointer(DetectionCheckpointer):
         if self._accept_no_light and fresh and not any(map(_LIGHT.match, theirs)):
             logger.info("%s: has no light adaptation; this model's starts anew, from the identity", self._file)
             theirs = theirs | fresh
-        checkpoint["model"] = theirs
-        checkpoint["model"] = with_own_adversary(checkpoint["model"], self.model)
+        checkpoint["model"] = with_own_adversary(theirs, self.model)
         incompatible = super()._load_model(checkpoint)
         # Checkpoints from before there was a calibration are complete without one.
         for part, name in BUFFER_OF.items():

@@ -16,6 +16,7 @@ from nightlab.evaluation.region_study import IMAGE_LEVEL, Row, row_figures
 from nightlab.files import write_json
 
 Key = tuple[str, int]
+IMAGE_ROW: Key = (IMAGE_LEVEL, 0)
 COUNTS, IDS = "counts", "image_ids"  # of a document as `read_study` gives it
 
 
@@ -98,20 +99,16 @@ def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) 
 
     Of documents with counts also the difference of mIoU to the image level, with its 95 % interval over images.
     """
-    rows = collect(documents)
-    most = number if number is not None else max(n for _, n in rows)
     counted = all(COUNTS in document for document in documents)
     lines = []
-    for (source, n), found in rows.items():
-        if n not in (0, most):
-            continue
+    for (source, n), found in _at(collect(documents), number).items():
         time = np.mean([row["time_over_image_level"] for row in found])
         lines.append(
             [
                 source,
                 f"{np.mean([row['regions_per_image'] for row in found]):.1f}",
                 *(spread([row[key] for row in found]) for key in ("mIoU", "mIoU-hard", "mIoU-easy")),
-                *([_difference(documents, (source, n))] if counted else []),
+                *([_difference(documents, (source, n), IMAGE_ROW)] if counted else []),
                 f"{time:.2f}",
             ]
         )
@@ -127,10 +124,17 @@ def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) 
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 
 
-def _difference(documents: Sequence[dict[str, Any]], key: Key) -> str:
-    if key[0] == IMAGE_LEVEL:
+def _at(rows: dict[Key, Any], number: int | None) -> dict[Key, Any]:
+    """The rows of one number of regions, None being the largest, and those without any."""
+    most = number if number is not None else max(n for _, n in rows)
+    return {key: found for key, found in rows.items() if key[1] in (0, most)}
+
+
+def _difference(documents: Sequence[dict[str, Any]], key: Key, other: Key, classes: Any = slice(None)) -> str:
+    """Of a row to another one, over some classes; nothing to itself."""
+    if key == other:
         return ""
-    counts, before = ([document[COUNTS][k] for document in documents] for k in (key, (IMAGE_LEVEL, 0)))
+    counts, before = ([document[COUNTS][k][..., classes] for document in documents] for k in (key, other))
     return str(interval_of_mean(counts, before))
 
 
@@ -141,19 +145,17 @@ def difference_table(documents: Sequence[dict[str, Any]], source: str, number: i
     Raises:
         InputError: the studies have no such source.
     """
-    rows = collect(documents)
-    most = number if number is not None else max(n for _, n in rows)
-    chosen = [key for key in rows if key[1] in (0, most)]
-    mine = next((key for key in chosen if key[0] == source), None)
+    rows = _at(collect(documents), number)
+    mine = next((key for key in rows if key[0] == source), None)
     if mine is None:
-        raise InputError(f"no row '{source}' with {most} regions; there are {', '.join(name for name, _ in chosen)}")
+        most = max(n for _, n in rows) if number is None else number
+        raise InputError(f"no row '{source}' with {most} regions; there are {', '.join(name for name, _ in rows)}")
     hard = np.isin(documents[0]["classes"], documents[0]["hard_classes"])
-
-    def difference(key: Key, classes: Any) -> str:
-        counts, before = ([document[COUNTS][k][..., classes] for document in documents] for k in (mine, key))
-        return str(interval_of_mean(counts, before))
-
-    lines = [[key[0], difference(key, slice(None)), difference(key, hard)] for key in chosen if key != mine]
+    lines = [
+        [key[0], *(_difference(documents, mine, key, classes) for classes in (slice(None), hard))]
+        for key in rows
+        if key != mine
+    ]
     headers = [f"{source} minus", "mIoU", "hard"]
     return tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
 

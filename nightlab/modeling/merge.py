@@ -100,28 +100,26 @@ def fuse(
         raise ValueError(f"merge {rule!r} is not one of {', '.join(RULES)}")
     if not any(used):
         return image
-    inside = None if where is None else where[:, None]
-    changed = inside
+    changed = None if where is None else where[:, None]
     if rule == "replace":
         names_class = region.argmax(dim=1, keepdim=True) < region.shape[1] - 1
-        changed = names_class if inside is None else names_class & inside
+        changed = names_class if changed is None else names_class & changed
+
+    def kept(merged: Tensor, before: Tensor | float) -> Tensor:
+        return merged if changed is None else torch.where(changed, merged, before)
+
     # By how much all classes that share *other* change: by nothing where the image level stands, to the last bit.
     remaining = [k for k, is_used in enumerate(used) if not is_used]
     share = region[:, -1:] - image[:, remaining].logsumexp(dim=1, keepdim=True) if remaining else region[:, -1:]
-    share = share if changed is None else torch.where(changed, share, 0.0)
-    parts = []
-    for is_used, classes, outputs in _runs(used):
-        before = image[:, classes]
-        if not is_used:
-            parts.append(before + share)
-        else:
-            answer = region[:, outputs]
-            parts.append(answer if changed is None else torch.where(changed, answer, before))
-    merged = torch.cat(parts, dim=1)
-    if rule == "average":
-        merged = torch.logaddexp(image, merged) - math.log(2)
-        return merged if inside is None else torch.where(inside, merged, image)
-    return merged
+    share = kept(share, 0.0)
+    merged = torch.cat(
+        [
+            kept(region[:, outputs], image[:, classes]) if is_used else image[:, classes] + share
+            for is_used, classes, outputs in _runs(used)
+        ],
+        dim=1,
+    )
+    return kept(torch.logaddexp(image, merged) - math.log(2), image) if rule == "average" else merged
 
 
 def _runs(used: Sequence[bool]) -> Iterator[tuple[bool, slice, slice]]:

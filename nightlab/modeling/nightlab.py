@@ -415,11 +415,10 @@ class NightLab(nn.Module):
     ) -> Scored:
         """P^I of one frame with the regions' predictions to be pasted in; boxes in its pixels."""
         assert self.region_level is not None
-        # What waits for the device, once and not for every strip.
         used: list[bool] = self.region_level.used.tolist()
-        windows = boxes.double().cpu()
         if len(boxes) == 0 or not any(used):
             return Scored(image_level, lambda rows, _: rows, regions)
+        windows = boxes.double().cpu()  # once, and not for every strip
         answers = merging.in_use(region_logits, used)
         return Scored(image_level, partial(self.merge_rows, image_level.size, answers, windows, used), regions)
 
