@@ -5,8 +5,9 @@ import nightlab.needs_detectron2  # noqa: F401  # isort: skip
 import difflib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
@@ -345,8 +346,18 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
             f"{path}: sets MODEL.ALLOW_PICKLE, which lets a checkpoint run code; say on the command line whether you "
             "trust it: MODEL.ALLOW_PICKLE True, or False"
         )
-    _merge(cfg, "command line", lambda: cfg.merge_from_list(list(opts)), among=opts[::2])
+    _merge(cfg, "command line", lambda: cfg.merge_from_list(_widened(cfg, opts)), among=opts[::2])
     return cfg
+
+
+def _widened(cfg: CfgNode, opts: Sequence[str]) -> list[str]:
+    """Overrides in which a whole number for a key that holds a float is one: yacs takes 1.0 alone, people write 1."""
+    kinds = {key: type(value) for key, value in _items(cfg)}
+    widened = list(opts)
+    for i in range(1, len(widened), 2):
+        if kinds.get(widened[i - 1]) is float and re.fullmatch(r"[+-]?\d+", str(widened[i])):
+            widened[i] = f"{widened[i]}.0"
+    return widened
 
 
 def _check_files(path: Path, above: tuple[str, ...], files: list[Path]) -> None:
@@ -390,17 +401,19 @@ def _merge(cfg: CfgNode, where: str, merge: Callable[[], object], among: Sequenc
 def _explain(cfg: CfgNode, error: Exception) -> str:
     """The reason in one line, with the nearest known key for one that does not exist."""
     reason = str(error).strip("'\"")
+    whole = re.search(r"'float'> vs\. <class 'int'>.* vs\. (-?\d+)\) for config key: ([\w.]+)", reason)
+    if whole:
+        return f"{whole[2]} is {whole[1]}, a whole number; write {whole[1]}.0"
     unknown = re.search(r"Non-existent (?:config )?key: ([\w.]+)", reason)
     if not unknown:
         return shortened(reason)
-    near = difflib.get_close_matches(unknown[1], list(_keys(cfg)), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(unknown[1], [key for key, _ in _items(cfg)], n=1, cutoff=0.6)
     return f"unknown key {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "; see nightlab/config.py")
 
 
-def _keys(cfg: CfgNode, prefix: str = "") -> list[str]:
-    keys = []
+def _items(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each key by its full name, and what it holds; a group before what is in it."""
     for key, value in cfg.items():
-        keys.append(prefix + key)
+        yield prefix + key, value
         if isinstance(value, CfgNode):
-            keys.extend(_keys(value, f"{prefix}{key}."))
-    return keys
+            yield from _items(value, f"{prefix}{key}.")

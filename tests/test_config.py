@@ -44,6 +44,13 @@ def test_values_go_from_base_to_file_to_command_line(tmp_path: Path) -> None:
     assert cfg.MODEL.TIMM.NAME == "resnet18"
 
 
+def test_a_whole_number_serves_where_a_float_is_meant() -> None:
+    opts = ["MODEL.LIGHT.GAN_WEIGHT", "3", "SOLVER.BASE_LR", "-1", "SOLVER.MAX_ITER", "2"]
+    cfg = load_config(BASE, opts)
+    for value, meant in ((cfg.MODEL.LIGHT.GAN_WEIGHT, 3.0), (cfg.SOLVER.BASE_LR, -1.0), (cfg.SOLVER.MAX_ITER, 2)):
+        assert value == meant and type(value) is type(meant)
+
+
 def test_arguments_of_timm_may_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("MODEL: {TIMM: {ARGS: {embed_dim: 32, depths: [2, 2, 2, 2]}}}\n")
     assert dict(load_config(tmp_path / "own.yaml").MODEL.TIMM.ARGS) == {"embed_dim": 32, "depths": [2, 2, 2, 2]}
@@ -56,6 +63,7 @@ def test_arguments_of_timm_may_have_any_name(tmp_path: Path) -> None:
         ("MODEL: {SEM_SEG_HEAD: {CONV_DIM: 3}}", "did you mean MODEL.SEM_SEG_HEAD.CONVS_DIM?"),
         ("XYZXYZ: 1", "unknown key XYZXYZ; see nightlab/config.py"),
         ("MODEL: {TIMM: {NAME: 3}}", "Type mismatch.*MODEL.TIMM.NAME"),
+        ("MODEL: {LIGHT: {GAN_WEIGHT: 3}}", "MODEL.LIGHT.GAN_WEIGHT is 3, a whole number; write 3.0"),
         ("SOLVER: 3", "SOLVER"),
         ("MODEL: [1, 2]", "MODEL"),
         ("_BASE_: absent.yaml", "absent.yaml"),
