@@ -183,6 +183,9 @@ def _add_levels(cfg: CfgNode) -> None:
     # with more momentum the two overshoot each other).
     light.LR_MULTIPLIER = 0.5
     light.BETAS = [0.5, 0.999]
+    # The generator's weights swing from step to step. What is validated, shown and kept, and what stages see that do
+    # not train it, is made by their exponential average with this decay (0: by the weights of the moment).
+    light.AVERAGE = 0.995
     # Of "gamma": the mean that images are brought to. Of "clahe": limit of contrast, and tiles to a side.
     light.MEAN = 0.4
     light.CLIP_LIMIT = 2.0

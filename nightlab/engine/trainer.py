@@ -27,6 +27,7 @@ from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.engine.step import GuardedTrainer
 from nightlab.engine.sync_norm import synchronise_batch_norm
 from nightlab.engine.validation import Validation, classes_found_hard, held_out_figures
+from nightlab.modeling.light import Adaptation
 from nightlab.modeling.weights import load_backbone_weights
 from nightlab.signals import Stopped, StopRequest
 
@@ -103,6 +104,8 @@ class NightLabTrainer(DefaultTrainer):
         cfg = self.cfg
         checkpoints = KeepPeriodic(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, max_to_keep=2)
         ret = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if unwrap(self.model).learns_light:
+            ret.append(AverageLight())
         if self._data.held_out and self.stage != "light":
             ret.append(Validation(cfg.TEST.EVAL_PERIOD, self.validate))
             if comm.is_main_process():
@@ -167,6 +170,15 @@ class ProgressPrinter(CommonMetricPrinter):
         if self._last_write is not None and self._last_write[0] == storage.iter:
             self._last_write = None
         return super()._get_eta(storage)
+
+
+class AverageLight(hooks.HookBase):
+    """Keeps the average of the generators that learn, in each process the same."""
+
+    def after_step(self) -> None:
+        for part in unwrap(self.trainer.model).modules():
+            if isinstance(part, Adaptation):
+                part.keep_average()
 
 
 class WatchLight(hooks.HookBase):

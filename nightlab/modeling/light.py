@@ -5,6 +5,7 @@ the paper: I the image in [0, 1], L = Phi_light(I) the light map in [-1, 1], I' 
 """
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nightlab.errors import InputError
 from nightlab.light_kinds import KINDS
@@ -64,16 +66,56 @@ class Generator(nn.Module):
         return self.last(x)
 
 
-class LightAdapter(nn.Module):
+class Adaptation(nn.Module):
+    """What a generator makes: of an adversarial game, its weights at the moment, which swing from step to step, and for
+    everything else their average over steps (Yazici et al., ICLR 2019)."""
+
+    def __init__(self, channels: int, blocks: int, decay: float):
+        """`decay`: of the exponential average; 0 keeps none."""
+        super().__init__()
+        self.generator = Generator(channels, blocks)
+        self.average: AveragedModel | None = None
+        if decay:
+            self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(decay))
+            self.average.requires_grad_(False)
+
+    @property
+    def learns(self) -> bool:
+        return self.training and self.generator.stem.weight.requires_grad
+
+    def made_of(self, x: Tensor) -> Tensor:
+        """`[B, 3, h, w]` in [-1, 1] to `[B, 3, h, w]`."""
+        return self.generator(x) if self.learns or self.average is None else self.average(x)
+
+    def keep_average(self) -> None:
+        """After each step of training."""
+        if self.average is not None and self.learns:
+            self.average.update_parameters(self.generator)
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Adaptation":
+        self.generator.requires_grad_(requires_grad)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Checkpoints from before there was an average hold one set of weights, which is both."""
+        theirs = {key for key in state_dict if key.startswith(f"{prefix}generator.")}
+        if self.average is not None and theirs:
+            state_dict.setdefault(f"{prefix}average.n_averaged", torch.ones_like(self.average.n_averaged))
+            for key in theirs:
+                name = key.removeprefix(f"{prefix}generator.")
+                state_dict.setdefault(f"{prefix}average.module.{name}", state_dict[key])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class LightAdapter(Adaptation):
     """ReLAM (paper, section 3.4): I' = I + L, with L made at a fraction of the resolution and enlarged.
 
     L is smooth, so texture passes untouched. An untrained adapter changes nothing.
     """
 
-    def __init__(self, *, channels: int = 16, blocks: int = 3, scale: float = 0.25):
-        """`scale`: of the resolution at which the light map is made."""
-        super().__init__()
-        self.generator = Generator(channels, blocks)
+    def __init__(self, *, channels: int = 16, blocks: int = 3, scale: float = 0.25, decay: float = 0.0):
+        """`scale`: of the resolution at which the light map is made; `decay` as of `Adaptation`."""
+        super().__init__(channels, blocks, decay)
         self.scale = scale
 
     def light_map(self, images: Tensor) -> Tensor:
@@ -81,7 +123,7 @@ class LightAdapter(nn.Module):
         height, width = map(int, images.shape[-2:])  # plain numbers in a trace, too
         small = (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
         x = F.interpolate(images / 255, size=small, mode="bilinear", align_corners=False, antialias=self.scale < 1)
-        return resize_to(self.generator(2 * x - 1).float().tanh(), (height, width))
+        return resize_to(self.made_of(2 * x - 1).float().tanh(), (height, width))
 
     def forward(self, images: Tensor) -> Tensor:
         adapted = images / 255 + self.light_map(images)
@@ -91,20 +133,19 @@ class LightAdapter(nn.Module):
         return cut * 255
 
 
-class Translator(nn.Module):
+class Translator(Adaptation):
     """A full translation I' = G(I) at full resolution, as CycleGAN's, which the paper found worse than a light map.
 
     Starts as the identity, too: what its generator gives is added in the range before tanh.
     """
 
-    def __init__(self, *, channels: int = 16, blocks: int = 3):
-        super().__init__()
-        self.generator = Generator(channels, blocks)
+    def __init__(self, *, channels: int = 16, blocks: int = 3, decay: float = 0.0):
+        super().__init__(channels, blocks, decay)
 
     def forward(self, images: Tensor) -> Tensor:
         x = 2 * images / 255 - 1
         # tanh's inverse of the image, short of its ends, plus what the generator wants.
-        y = (torch.atanh(x.clamp(-0.999, 0.999)) + self.generator(x).float()).tanh()
+        y = (torch.atanh(x.clamp(-0.999, 0.999)) + self.made_of(x).float()).tanh()
         return (y + 1) * 127.5
 
 
@@ -217,10 +258,11 @@ def build_light(cfg: CfgNode) -> nn.Module | None:
     light = cfg.MODEL.LIGHT
     if light.NAME not in KINDS:
         raise InputError(f"MODEL.LIGHT.NAME: {light.NAME!r} is not one of {', '.join(map(repr, KINDS))}")
+    learned = {"channels": light.CHANNELS, "blocks": light.BLOCKS, "decay": light.AVERAGE}
     if light.NAME == "relam":
-        return LightAdapter(channels=light.CHANNELS, blocks=light.BLOCKS, scale=light.SCALE)
+        return LightAdapter(scale=light.SCALE, **learned)
     if light.NAME == "translation":
-        return Translator(channels=light.CHANNELS, blocks=light.BLOCKS)
+        return Translator(**learned)
     if light.NAME == "gamma":
         return Gamma(light.MEAN)
     if light.NAME == "clahe":

@@ -85,6 +85,44 @@ def test_a_map_that_has_gone_white_can_come_back():
     assert adapter.generator.last.bias.grad.min() > 0
 
 
+def learned(adapter, *biases):
+    """Steps of training after which the generator's last bias is each of these."""
+    for bias in biases:
+        with torch.no_grad():
+            adapter.generator.last.bias.fill_(bias)
+        adapter.keep_average()
+
+
+@pytest.mark.parametrize("kind", [LightAdapter, Translator])
+def test_what_does_not_learn_is_lit_by_the_average_over_steps(kind):
+    adapter, x = kind(decay=0.75).train(), images()
+    learned(adapter, 0.0, 0.4, -0.4)
+    by_average, by_moment = kind().eval(), kind().eval()
+    for other, bias in ((by_average, 0.75 * (0.25 * 0.4) + 0.25 * -0.4), (by_moment, -0.4)):
+        torch.nn.Module.load_state_dict(other.generator, adapter.generator.state_dict())
+        with torch.no_grad():
+            other.generator.last.bias.fill_(bias)
+    with torch.no_grad():
+        torch.testing.assert_close(adapter(x), by_moment(x), rtol=0, atol=1e-3)
+        adapter.requires_grad_(False)  # as in the stages that do not train it
+        torch.testing.assert_close(adapter(x), by_average(x), rtol=0, atol=1e-3)
+        torch.testing.assert_close(adapter.requires_grad_().eval()(x), by_average(x), rtol=0, atol=1e-3)
+    assert not any(p.requires_grad for p in adapter.average.parameters())
+    adapter.keep_average()  # it does not learn: as it was
+    assert adapter.average.n_averaged == 3
+
+
+def test_weights_from_before_there_was_an_average_are_both():
+    old, new, x = LightAdapter(), LightAdapter(decay=0.75), images()
+    shake(old)
+    new.load_state_dict(old.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(new.eval()(x), old.eval()(x))
+    before = old.generator.last.bias.detach()
+    learned(new.train(), 0.5)
+    torch.testing.assert_close(new.average.module.last.bias, 0.75 * before + 0.25 * 0.5)
+
+
 def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
     night, day = torch.full((1, 3, 8, 8), 30.0), torch.full((1, 3, 8, 8), 200.0)
     x = torch.cat([night, day])
