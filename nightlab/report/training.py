@@ -5,6 +5,12 @@ from nightlab.report.run_files import STAGES, RunFiles, Stage, number
 from nightlab.report.text import as_text, fold, soft
 
 LOSSES = ("total_loss", "loss_sem_seg", "loss_aux", "loss_rpn_cls", "loss_rpn_loc")
+# What training survived, by the metric that counts it (`engine/faults.py`).
+SURVIVED = {
+    "bad_steps": "steps skipped, whose loss or gradient was no finite number",
+    "bad_files": "files that turned bad, for which others took their place",
+    "dead_workers": "workers of the data loader that died and were replaced",
+}
 # How the held-out images judge a stage (`VALIDATION_SOURCES` of the trainer).
 JUDGED = {
     "region": "Its mIoU is that of merging at the hard regions of the ground truth, which no detector knows.",
@@ -53,7 +59,14 @@ def _curves(stage: Stage) -> str:
         line_chart("mIoU on held-out images, %", held_out, mark=_best(held_out[0])),
         line_chart("Candidates that gain from the region level, %", [Series("share", x, [100 * y for y in share])]),
     ]
-    return f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
+    shown = f'<div class="charts">{"".join(charts)}</div>' if any(charts) else ""
+    return _survived(stage) + shown
+
+
+def _survived(stage: Stage) -> str:
+    counts = {what: max(stage.series(name)[1], default=0) for name, what in SURVIVED.items()}
+    said = "; ".join(f"{what}: {count:.0f}" for what, count in counts.items() if count)
+    return soft(f"Survived, and named in log.txt: {said}.") if said else ""
 
 
 def _best(series: Series) -> tuple[float, str] | None:

@@ -208,6 +208,16 @@ def test_a_run_that_goes_on(tmp_path):
     assert "No mIoU on held-out images was recorded" in html
 
 
+def test_what_training_survived_is_counted(run):
+    assert "Survived" not in report(run)
+    counted = ({"bad_steps": 1}, {"bad_steps": 3, "dead_workers": 1}, {})
+    entries = [{"iteration": i, "total_loss": 2.0, **x} for i, x in enumerate(counted)]
+    (run / "metrics.json").write_text(lines(*entries))
+    html = report(run)
+    assert "whose loss or gradient was no finite number: 3; workers" in html and "were replaced: 1." in html
+    assert "files that turned bad" not in html
+
+
 def test_figures_alone(tmp_path):
     write_evaluation(tmp_path, "eval", 33.333, None, checkpoint="theirs.pth")
     html = report(tmp_path)
