@@ -4,6 +4,7 @@ Everything here maps images `[B, 3, H, W]` in [0, 255] to images of the same kin
 the paper: I the image in [0, 1], L = Phi_light(I) the light map in [-1, 1], I' = I + L, cut to [0, 1].
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nightlab.errors import InputError
 from nightlab.light_kinds import KINDS
@@ -66,18 +66,26 @@ class Generator(nn.Module):
         return self.last(x)
 
 
+# While training is young, its average is over about the last quarter of the steps so far (Shamir and Zhang, ICML 2013),
+# or the identity that it starts from would stay in it for long.
+_RECENT = 4
+
+
 class Adaptation(nn.Module):
     """What a generator makes: of an adversarial game, its weights at the moment, which swing from step to step, and for
     everything else their average over steps (Yazici et al., ICLR 2019)."""
+
+    steps: Tensor
 
     def __init__(self, channels: int, blocks: int, decay: float):
         """`decay`: of the exponential average; 0 keeps none."""
         super().__init__()
         self.generator = Generator(channels, blocks)
-        self.average: AveragedModel | None = None
+        self.decay = decay
+        self.average: Generator | None = None
         if decay:
-            self.average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(decay))
-            self.average.requires_grad_(False)
+            self.average = copy.deepcopy(self.generator).requires_grad_(False)
+            self.register_buffer("steps", torch.zeros(()))
 
     @property
     def learns(self) -> bool:
@@ -87,10 +95,15 @@ class Adaptation(nn.Module):
         """`[B, 3, h, w]` in [-1, 1] to `[B, 3, h, w]`."""
         return self.generator(x) if self.learns or self.average is None else self.average(x)
 
+    @torch.no_grad()
     def keep_average(self) -> None:
-        """After each step of training."""
-        if self.average is not None and self.learns:
-            self.average.update_parameters(self.generator)
+        """After each step of training; torch's AveragedModel would wait for the device in each."""
+        if self.average is None or not self.learns:
+            return
+        share = (_RECENT / (self.steps + _RECENT)).clamp(min=1 - self.decay)
+        for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(now, share)
+        self.steps += 1
 
     def requires_grad_(self, requires_grad: bool = True) -> "Adaptation":
         self.generator.requires_grad_(requires_grad)
@@ -100,10 +113,10 @@ class Adaptation(nn.Module):
         """Checkpoints from before there was an average hold one set of weights, which is both."""
         theirs = {key for key in state_dict if key.startswith(f"{prefix}generator.")}
         if self.average is not None and theirs:
-            state_dict.setdefault(f"{prefix}average.n_averaged", torch.ones_like(self.average.n_averaged))
+            state_dict.setdefault(f"{prefix}steps", torch.zeros(()))
             for key in theirs:
                 name = key.removeprefix(f"{prefix}generator.")
-                state_dict.setdefault(f"{prefix}average.module.{name}", state_dict[key])
+                state_dict.setdefault(f"{prefix}average.{name}", state_dict[key])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

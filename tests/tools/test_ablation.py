@@ -285,7 +285,7 @@ def test_the_studies_that_come_with_nightlab_can_run(path: Path, monkeypatch: py
         assert study.dataset in cfg.DATASETS.TEST
         own = (image_level(cfg), row.stage, row.weights)
         if row.image_level:
-            assert own == trained[row.image_level], f"'{row.name}' starts from another image level than its own"
+            assert own[:2] == trained[row.image_level][:2], f"'{row.name}' starts from another image level than its own"
         else:
             assert own not in trained.values(), f"'{row.name}' trains an image level that an earlier row has"
             trained[row.name] = own
