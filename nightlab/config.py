@@ -166,8 +166,10 @@ def _add_levels(cfg: CfgNode) -> None:
     light.NAME = ""
     # The levels that have one: image, region.
     light.LEVELS = ["image", "region"]
-    # "joint" trains it together with the segmentation; "first" in a stage of its own, then it is frozen.
-    light.TRAIN = "joint"
+    # The image level's: "first" trains it in a stage of its own, then it is frozen; "joint" together with the
+    # segmentation, which loses by that (MODEL_ZOO.md). The region level's begins as the image level's, if that has one,
+    # and learns with the region level, on its crops.
+    light.TRAIN = "first"
     # Width and residual blocks of the generator, and the share of the resolution at which the light map is made.
     light.CHANNELS = 16
     light.BLOCKS = 3
@@ -305,6 +307,8 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.STAGES.IMAGE_LEVEL = ""
     for name in ("LIGHT", "ADAPT", "REGION", "RDN", "HDM"):
         cfg.STAGES[name] = CfgNode({**STAGE_SOLVER, "EVAL_PERIOD": 0})
+    # Of a game of two networks, the rate decides whether it learns at all, whatever trains the segmentation.
+    cfg.STAGES.LIGHT.OPTIMIZER, cfg.STAGES.LIGHT.BASE_LR = "AdamW", 6e-5
     # Multi-scale testing: factors of the test size; used when TEST.AUG.ENABLED.
     cfg.TEST.AUG.SCALES = [0.25, 0.5, 0.75, 1.0, 1.25]
     # How evaluation, demo, web page, benchmark and nightlab.load run the networks: in "float32", "bfloat16" or, on GPUs

@@ -52,9 +52,8 @@ def stages_of(cfg: CfgNode) -> list[str]:
     labels, light = cfg.MODEL.HARDNESS.LABELS, cfg.MODEL.LIGHT
     if labels == "hdm" and cfg.MODEL.HARDNESS.BOXES != "region":
         raise InputError("MODEL.HARDNESS.BOXES: HDM learns regions as they are pasted; component boxes are RDN's alone")
-    image = ["light", "image"] if light.NAME in TRAINED and light.TRAIN == "first" else ["image"]
-    if len(image) > 1 and "image" not in light.LEVELS:
-        raise InputError('MODEL.LIGHT.TRAIN "first" trains the image level\'s adaptation; add image to LEVELS')
+    first = light.NAME in TRAINED and light.TRAIN == "first" and "image" in light.LEVELS
+    image = ["light", "image"] if first else ["image"]
     if cfg.MODEL.ADAPT.ENABLED:
         image.insert(-1, "adapt")
     if not cfg.MODEL.REGION.ENABLED:

@@ -97,7 +97,8 @@ class NightLab(nn.Module):
             rule: how boxes become regions; needed with a region level.
             source: where regions come from at test, one of `REGION_SOURCES`.
             stage: what training trains, a key of `STAGE_PARTS`.
-            joint_light: light adaptation learns together with the segmentation, and not in a stage "light" before it.
+            joint_light: the image level's light adaptation learns together with the segmentation, and not in a stage
+                "light" before it.
             merge: one of `merge.RULES`.
             max_regions, nms_thresh, score_thresh: which regions are kept (see `choose`).
             min_area, merge_distance: what a hard region in a label map is (see `hard_regions`).
@@ -147,8 +148,8 @@ class NightLab(nn.Module):
 
     def _share_out_light(self, level: Segmentor, joint: bool) -> None:
         """Freeze what the stage does not train of a level that has a light adaptation."""
-        self.learns_light = level.light_losses is not None and joint != (self.stage == "light")
-        self.learns_light &= self.stage != "adapt"  # it has other day images
+        by_itself = {"light": not joint, "region": True, "adapt": False}  # the last has other day images
+        self.learns_light = level.light_losses is not None and by_itself.get(self.stage, joint)
         if self.stage == "light":
             if level.light_losses is None:
                 raise InputError("stage light: MODEL.LIGHT.NAME names nothing that is trained; take relam")

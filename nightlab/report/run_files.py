@@ -172,6 +172,7 @@ class RunFiles:
     def planned_stages(self) -> list[str]:
         """What the configuration asks this run to train."""
         first = self.setting("MODEL.LIGHT.TRAIN") == "first" and self.setting("MODEL.LIGHT.NAME") in TRAINED
+        first &= "image" in (self.setting("MODEL.LIGHT.LEVELS") or ["image"])
         image = ["light"] if first else []
         image += ["adapt", "image"] if self.setting("MODEL.ADAPT.ENABLED") else ["image"]
         if not self.is_dual:

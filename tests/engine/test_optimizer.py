@@ -38,7 +38,7 @@ def test_the_backbone_has_its_own_rate(nano_cfg, model):
 
 
 def test_the_players_of_the_light_adaptation_have_their_own_rate_and_betas(nano_cfg):
-    nano_cfg.MODEL.LIGHT.NAME, nano_cfg.MODEL.LIGHT.LR_MULTIPLIER = "relam", 0.5
+    nano_cfg.MODEL.LIGHT.NAME, nano_cfg.MODEL.LIGHT.TRAIN, nano_cfg.MODEL.LIGHT.LR_MULTIPLIER = "relam", "joint", 0.5
     model = NightLab(nano_cfg)
     found = groups(build_optimizer(nano_cfg, model), model)
     players = [name for name in found if ".light." in name or ".light_losses." in name]

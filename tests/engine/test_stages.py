@@ -176,7 +176,7 @@ def test_light_comes_first_and_stays(config, tmp_path):  # noqa: F811
 def test_light_learns_beside_the_segmentation_and_resumes(config, tmp_path):  # noqa: F811
     """In steps of two batches, with activations computed a second time, which must resume exactly, too."""
     opts = ("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.CHANNELS", "8", "DATASETS.DAY", "('tiny_val',)")
-    opts += ("SOLVER.ACCUMULATE", "2", "MODEL.TIMM.CHECKPOINT_ACTIVATIONS", "True")
+    opts += ("MODEL.LIGHT.TRAIN", "joint", "SOLVER.ACCUMULATE", "2", "MODEL.TIMM.CHECKPOINT_ACTIVATIONS", "True")
     opts += ("MODEL.SEM_SEG_HEAD.CHECKPOINT_ACTIVATIONS", "True")
     run(arguments(config, *opts))
     out, resumed = tmp_path / "out", tmp_path / "resumed"
