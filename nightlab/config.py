@@ -167,8 +167,8 @@ def _add_levels(cfg: CfgNode) -> None:
     # The levels that have one: image, region.
     light.LEVELS = ["image", "region"]
     # The image level's: "first" trains it in a stage of its own, then it is frozen; "joint" together with the
-    # segmentation, which loses by that (MODEL_ZOO.md). The region level's begins as the image level's, if that has one,
-    # and learns with the region level, on its crops.
+    # segmentation, which loses more by that (MODEL_ZOO.md). The region level's begins as the image level's, if that
+    # has one, and learns with the region level, on its crops.
     light.TRAIN = "first"
     # Width and residual blocks of the generator, and the share of the resolution at which the light map is made.
     light.CHANNELS = 16
@@ -359,6 +359,9 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
 
 def _widened(cfg: CfgNode, opts: Sequence[str]) -> list[str]:
     """Overrides in which a whole number for a key that holds a float is one: yacs takes 1.0 alone, people write 1."""
+    option = next((opt for opt in opts if str(opt).startswith("--")), None)
+    if option:
+        raise InputError(f"{option}: options stand before the first KEY VALUE; put it there")
     kinds = {key: type(value) for key, value in _items(cfg)}
     widened = list(opts)
     for i in range(1, len(widened), 2):

@@ -51,6 +51,11 @@ def test_a_whole_number_serves_where_a_float_is_meant() -> None:
         assert value == meant and type(value) is type(meant)
 
 
+def test_an_option_after_the_overrides_is_sent_to_its_place() -> None:
+    with pytest.raises(InputError, match=r"--resume: options stand before the first KEY VALUE"):
+        load_config(BASE, ["SEED", "3", "--resume"])
+
+
 def test_arguments_of_timm_may_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("MODEL: {TIMM: {ARGS: {embed_dim: 32, depths: [2, 2, 2, 2]}}}\n")
     assert dict(load_config(tmp_path / "own.yaml").MODEL.TIMM.ARGS) == {"embed_dim": 32, "depths": [2, 2, 2, 2]}

@@ -55,8 +55,8 @@ def in_block(block: str) -> Iterator[str]:
         while loop := re.match(r"\s*for (\w+) in (.*?); do", line):
             values[loop[1]] = loop[2].split()
             line = line[loop.end() :]
-        while assigned := re.match(r"\s*([A-Z_]+)=(\S+)\s*", line):
-            values[assigned[1]] = [assigned[2]]
+        while assigned := re.match(r"\s*([A-Z_]+)=(\"[^\"]*\"|\S+)\s*", line):
+            values[assigned[1]] = [assigned[2].strip('"')]
             line = line[assigned.end() :]
         if quoted := re.match(r"\s*srun bash -c '(.*)'$", line):
             line = re.sub(r"\$\(.*?\)|\$SLURM_\w+", "1", quoted[1]).removeprefix("exec ")

@@ -1,5 +1,6 @@
 """Reads a run's folder. Whatever is missing or damaged becomes a note in words, not an error."""
 
+import bisect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,21 +74,28 @@ def _read_history(run: RunFiles, path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
-            iteration = int(entry["iteration"])
+            entry["iteration"] = int(entry["iteration"])
         except (ValueError, KeyError, TypeError):
             damaged += bool(line.strip())
             continue
-        # A resumed or repeated run appends: what it starts again from makes later lines of the earlier attempt void.
-        while history and history[-1]["iteration"] > iteration:
-            history.pop()
-        if history and history[-1]["iteration"] == iteration:
-            history[-1] |= entry
-        else:
-            history.append(entry)
+        _record(history, entry)
     if damaged:
         name = path.relative_to(run.folder)
         run.notes.append(f"{name}: {damaged} damaged line(s); an interrupted run leaves a torn last line.")
     return history
+
+
+def _record(history: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+    """Add a line of metrics.json. A resumed run appends: what it starts again from makes later lines of the earlier
+    attempt void. Only lines with the loss tell where it is; what happened between two of them is written after both."""
+    if "total_loss" in entry:
+        while history and history[-1]["iteration"] > entry["iteration"]:
+            history.pop()
+    place = bisect.bisect_left(history, entry["iteration"], key=lambda known: known["iteration"])
+    if place < len(history) and history[place]["iteration"] == entry["iteration"]:
+        history[place] |= entry
+    else:
+        history.insert(place, entry)
 
 
 def _read_evaluations(run: RunFiles) -> None:

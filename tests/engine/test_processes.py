@@ -104,7 +104,7 @@ def test_all_stages_in_two_processes(dual, sparse, tmp_path):  # noqa: F811
     assert done.returncode == 0, done.stderr[-3000:]
     first, second, alone = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0", "1", "alone"))
     assert first["compared"] == second["compared"], "equal weights and statistics after every stage"
-    assert [stage for stage, _ in first["compared"]] == ["image", "region", "rdn", "hdm"]
+    assert [stage for stage, _ in first["compared"]] == ["light", "image", "region", "rdn", "hdm"]
     at = [{(stage, iteration): boxes for stage, iteration, boxes in part["counts"]} for part in (first, second)]
     assert any((at[0][key] == 0) != (at[1][key] == 0) for key in at[0]), "a hard region in one process only"
     assert second["results"] == {"best": {}, "last": {}}

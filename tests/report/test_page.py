@@ -13,6 +13,7 @@ from PIL import Image
 
 from nightlab.errors import InputError
 from nightlab.report import write_report
+from nightlab.report.reading import read_run
 
 CLASSES = ["road", "pole", "train"]
 VOID = {"meta", "img", "input", "br", "line", "circle"}
@@ -216,6 +217,18 @@ def test_what_training_survived_is_counted(run):
     html = report(run)
     assert "whose loss or gradient was no finite number: 3; workers" in html and "were replaced: 1." in html
     assert "files that turned bad" not in html
+
+
+def test_what_is_written_late_voids_nothing(tmp_path):
+    """Detectron2 writes what was counted between two lines after the second one."""
+    loss = [{"iteration": i, "total_loss": 2.0, "val/sem_seg/mIoU": 30.0 + i} for i in (19, 39)]
+    (tmp_path / "metrics.json").write_text(
+        lines(*loss, {"iteration": 33, "bad_steps": 1}, {"iteration": 39, "late": 1})
+    )
+    (stage,) = read_run(tmp_path).stages
+    assert [entry["iteration"] for entry in stage.history] == [19, 33, 39] and stage.history[-1]["late"] == 1
+    assert stage.series("val/sem_seg/mIoU") == ([20, 40], [49.0, 69.0])
+    assert stage.series("bad_steps") == ([34], [1.0])
 
 
 def test_figures_alone(tmp_path):

@@ -42,7 +42,7 @@ def test_every_stage_is_run_and_its_cost_told(
     command = ["--config-file", str(config), "--output", str(output)]
     assert load_tool("rehearse").main(command) == 0
     stages = json.loads((output / "rehearsal.json").read_text())["stages"]
-    assert [stage["stage"] for stage in stages] == ["image", "region", "rdn", "hdm"]
+    assert [stage["stage"] for stage in stages] == ["light", "image", "region", "rdn", "hdm"]
     assert all(stage["steps"] == 2 and stage["iteration_s"] > 0 and stage["peak_mib"] > 0 for stage in stages)
     assert all(stage["waited_s"] > 0 for stage in stages)
     printed = capsys.readouterr().out
