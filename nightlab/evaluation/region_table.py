@@ -125,8 +125,15 @@ def study_table(documents: Sequence[dict[str, Any]], number: int | None = None) 
 
 
 def _at(rows: dict[Key, Any], number: int | None) -> dict[Key, Any]:
-    """The rows of one number of regions, None being the largest, and those without any."""
-    most = number if number is not None else max(n for _, n in rows)
+    """The rows of one number of regions, None being the largest, and those without any.
+
+    Raises:
+        InputError: that number was not studied.
+    """
+    studied = sorted({n for _, n in rows})
+    most = number if number is not None else studied[-1]
+    if most not in studied:
+        raise InputError(f"--regions: {most} were not studied; take one of {', '.join(map(str, studied))}")
     return {key: found for key, found in rows.items() if key[1] in (0, most)}
 
 

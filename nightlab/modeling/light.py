@@ -110,9 +110,12 @@ class Adaptation(nn.Module):
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Checkpoints from before there was an average hold one set of weights, which is both."""
+        """Without an average, a checkpoint's is left out. Of one from before there was any, its weights are both."""
         theirs = {key for key in state_dict if key.startswith(f"{prefix}generator.")}
-        if self.average is not None and theirs:
+        if self.average is None:
+            for key in [key for key in state_dict if key.startswith((f"{prefix}average.", f"{prefix}steps"))]:
+                del state_dict[key]
+        elif theirs:
             state_dict.setdefault(f"{prefix}steps", torch.zeros(()))
             for key in theirs:
                 name = key.removeprefix(f"{prefix}generator.")
@@ -266,11 +269,13 @@ def build_light(cfg: CfgNode) -> nn.Module | None:
     """The light adaptation that MODEL.LIGHT describes; None for none.
 
     Raises:
-        InputError: MODEL.LIGHT.NAME is none of `KINDS`, or its file is unusable.
+        InputError: MODEL.LIGHT.NAME is none of `KINDS`, its file is unusable, or AVERAGE is no decay.
     """
     light = cfg.MODEL.LIGHT
     if light.NAME not in KINDS:
         raise InputError(f"MODEL.LIGHT.NAME: {light.NAME!r} is not one of {', '.join(map(repr, KINDS))}")
+    if not 0 <= light.AVERAGE < 1:
+        raise InputError(f"MODEL.LIGHT.AVERAGE: {light.AVERAGE} is no decay; take 0 for none, or less than 1")
     learned = {"channels": light.CHANNELS, "blocks": light.BLOCKS, "decay": light.AVERAGE}
     if light.NAME == "relam":
         return LightAdapter(scale=light.SCALE, **learned)

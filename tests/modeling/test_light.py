@@ -122,6 +122,20 @@ def test_weights_from_before_there_was_an_average_are_both():
     torch.testing.assert_close(new.average.last.bias, torch.full((3,), 0.5), msg="the average begins anew")
 
 
+def test_without_an_average_the_weights_of_the_moment_are_looked_at():
+    averaged, plain, x = LightAdapter(decay=0.9).train(), LightAdapter(), images()
+    learned(averaged, 0.0, 0.5)
+    assert not plain.load_state_dict(averaged.state_dict(), strict=False).missing_keys
+    with torch.no_grad():
+        torch.testing.assert_close(plain.eval()(x), averaged(x))
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, 1.5])
+def test_what_is_no_decay_is_refused(decay):
+    with pytest.raises(InputError, match=r"MODEL\.LIGHT\.AVERAGE: .* is no decay"):
+        build_light(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.AVERAGE", decay))
+
+
 def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
     night, day = torch.full((1, 3, 8, 8), 30.0), torch.full((1, 3, 8, 8), 200.0)
     x = torch.cat([night, day])
