@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.combine:
         documents = [read_study(path) for path in options.combine]
         if options.images_of:
+            if options.config_file:
+                catalog.register_cards(load_config(options.config_file, options.opts).DATASETS.CARDS)
             images = {record["image_id"] for record in catalog.load((options.images_of,))}
             documents = [restricted(document, images) for document in documents]
     else:
@@ -83,7 +85,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="JSON file; counts per image are written beside it")
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="studies of several seeds")
-    parser.add_argument("--images-of", metavar="DATASET", help="with --combine: the images of this data set alone")
+    parser.add_argument(
+        "--images-of",
+        metavar="DATASET",
+        help="with --combine: the images of this data set alone; one's own with --config-file",
+    )
     parser.add_argument("--regions", type=int, metavar="N", help="the table's most regions (default: the most studied)")
     parser.add_argument("--minus", metavar="SOURCE", help="with --combine: also SOURCE minus each other row")
     parser.add_argument("--plot", type=Path, help=".png or .svg of mIoU over regions and over time")
@@ -91,6 +97,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not options.combine and not options.config_file:
         parser.error("give --config-file, or --combine")
+    for option, named in (("--beside", options.beside), ("--detectors", options.detectors)):
+        for entry in named:
+            if not entry.partition("=")[2]:
+                parser.error(f"{option}: {entry!r} is no NAME=FILE; put KEY VALUE behind another option")
     if options.minus and not options.combine:
         parser.error("--minus goes with --combine")
     return options
@@ -139,8 +149,6 @@ def _models(cfg: CfgNode, named: Sequence[str], changes: Sequence[Any] = ()) -> 
     own.merge_from_list(list(changes))
     for entry in named:
         name, _, file = entry.partition("=")
-        if not file:
-            raise InputError(f"{entry}: give NAME=FILE, as 'trained on=output/longer/model_best.pth'")
         model = build_model(own).eval()
         NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(file, checkpointables=[])
         yield name, model

@@ -1,0 +1,17 @@
+"""The command line of the study: what it cannot mean is said in one line."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+
+@pytest.mark.parametrize("option", ["--beside", "--detectors"])
+@pytest.mark.parametrize("named", [["A=a.pth", "SEED", "1"], ["A="], ["a.pth"]])
+def test_what_is_no_name_of_a_file(
+    load_tool: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], option: str, named: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        load_tool("study_regions").main(["--config-file", "own.yaml", option, *named])
+    assert end.value.code == 2
+    assert f"{option}: {named[1 if len(named) > 1 else 0]!r} is no NAME=FILE" in capsys.readouterr().err
