@@ -358,7 +358,11 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
 
 
 def _widened(cfg: CfgNode, opts: Sequence[str]) -> list[str]:
-    """Overrides in which a whole number for a key that holds a float is one: yacs takes 1.0 alone, people write 1."""
+    """Overrides in which a whole number for a key that holds a float is one: yacs takes 1.0 alone, people write 1.
+
+    Raises:
+        InputError: an option of the command line stands among them.
+    """
     option = next((opt for opt in opts if str(opt).startswith("--")), None)
     if option:
         raise InputError(f"{option}: options stand before the first KEY VALUE; put it there")

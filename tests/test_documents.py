@@ -12,6 +12,7 @@ import pytest
 
 from nightlab.cli import COMMANDS
 from nightlab.config import load_config
+from nightlab.places import folder
 
 from .conftest import REPOSITORY
 
@@ -89,7 +90,7 @@ SHOWN = sorted(set(shown()))
 
 def test_documents_show_commands() -> None:
     assert len(SHOWN) > 100
-    assert {"README.md", "GETTING_STARTED.md", "MODEL_ZOO.md"} <= {where for where, _ in SHOWN} | {"README.md"}
+    assert {"GETTING_STARTED.md", "MODEL_ZOO.md"} <= {where for where, _ in SHOWN}
 
 
 @pytest.mark.parametrize(("where", "command"), SHOWN, ids=lambda text: text[:80])
@@ -99,7 +100,7 @@ def test_a_shown_command_is_taken(where: str, command: str, monkeypatch: pytest.
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command[program.end() :], comments=True)]
     if program[2]:
         place, file, _ = COMMANDS["train" if program[2] == "evaluate" else program[2]]
-        script = REPOSITORY / ("projects/NightLab" if place == "projects" else place) / file
+        script = folder(place) / file
     else:
         script = REPOSITORY / program[1]
     assert script.is_file(), f"{where}: {script.name} does not exist"

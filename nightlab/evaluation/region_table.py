@@ -155,7 +155,7 @@ def difference_table(documents: Sequence[dict[str, Any]], source: str, number: i
     rows = _at(collect(documents), number)
     mine = next((key for key in rows if key[0] == source), None)
     if mine is None:
-        most = max(n for _, n in rows) if number is None else number
+        most = max(n for _, n in rows)
         raise InputError(f"no row '{source}' with {most} regions; there are {', '.join(name for name, _ in rows)}")
     hard = np.isin(documents[0]["classes"], documents[0]["hard_classes"])
     lines = [
