@@ -1,6 +1,8 @@
 """Types of command-line arguments that several tools take."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 
 
 def positive(text: str) -> int:
@@ -9,3 +11,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def file_ending_in(*endings: str) -> Callable[[str], Path]:
+    """The type of a file to write whose name says what kind it is, as ".png", in either case."""
+
+    def path(text: str) -> Path:
+        if not text.lower().endswith(endings):
+            raise argparse.ArgumentTypeError(f"{text}: name a file that ends in {' or '.join(endings)}")
+        return Path(text)
+
+    return path

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nightlab.arguments import file_ending_in
 from nightlab.errors import exits_on_input_error
 from nightlab.evaluation.hard_classes import draw_ranking, rank, ranking_table, read_held_out
+from nightlab.evaluation.plots import FIGURE_ENDINGS
 
 
 @exits_on_input_error("find_hard_classes.py")
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        type=Path,
+        type=file_ending_in(*FIGURE_ENDINGS),
         help="the chart, .png or .svg (default: hard_classes.svg in the first run)",
     )
     options = parser.parse_args(arguments)

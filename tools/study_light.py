@@ -23,6 +23,7 @@ from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
 
+from nightlab.arguments import file_ending_in
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.engine.checkpoint import NightLabCheckpointer
@@ -30,6 +31,7 @@ from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.adapted_frames import frame_paths, write_frame
 from nightlab.evaluation.light_study import FIGURES, adapt_record, adapting_level, average, draw_light, light_table
 from nightlab.evaluation.pictures import spread
+from nightlab.evaluation.plots import FIGURE_ENDINGS
 from nightlab.files import write_json
 from nightlab.light_panels import light_panels
 
@@ -89,7 +91,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", help="checkpoint (default: as built)")
     parser.add_argument("--dataset", help="a registered data set")
     parser.add_argument("--number", type=int, default=12, help="frames on the sheet, evenly spread (default: 12)")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write the contact sheet (.jpg or .png)")
+    parser.add_argument(
+        "--sheet", type=file_ending_in(".jpg", ".png"), metavar="FILE", help="write the contact sheet (.jpg or .png)"
+    )
     parser.add_argument(
         "--write", type=Path, metavar="FOLDER", help="write every adapted frame as FOLDER/<image id>.png"
     )
@@ -97,7 +101,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="what the figures are of, in tables and plots (default: MODEL.LIGHT.NAME)")
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="figures that --json wrote")
     parser.add_argument("--day", type=Path, metavar="JSON", help="figures of day images, to be marked in the plot")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the combined figures (.png or .svg)")
+    parser.add_argument(
+        "--plot", type=file_ending_in(*FIGURE_ENDINGS), metavar="FILE", help="draw the combined figures (.png or .svg)"
+    )
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="overrides of the configuration")
     options = parser.parse_args(arguments)
     if not options.combine and not (options.config_file and options.dataset):

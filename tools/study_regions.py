@@ -20,11 +20,13 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
+from nightlab.arguments import file_ending_in
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
+from nightlab.evaluation.plots import FIGURE_ENDINGS
 from nightlab.evaluation.region_study import RegionStudy
 from nightlab.evaluation.region_table import (
     auc_line,
@@ -92,7 +94,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--regions", type=int, metavar="N", help="the table's most regions (default: the most studied)")
     parser.add_argument("--minus", metavar="SOURCE", help="with --combine: also SOURCE minus each other row")
-    parser.add_argument("--plot", type=Path, help=".png or .svg of mIoU over regions and over time")
+    parser.add_argument(
+        "--plot", type=file_ending_in(*FIGURE_ENDINGS), help=".png or .svg of mIoU over regions and over time"
+    )
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the configuration")
     options = parser.parse_args(arguments)
     if not options.combine and not options.config_file:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from nightlab.data import catalog
 from nightlab.errors import InputError
 from nightlab.evaluation.metrics import is_hard
-from nightlab.files import written_aside
+from nightlab.evaluation.plots import figure_file
 from nightlab.report.reading import read_run
 from nightlab.report.run_files import Evaluation, RunFiles, number
 
@@ -139,34 +137,28 @@ def draw_ranking(ranking: Ranking, output: Path) -> None:
     Raises:
         InputError: `output` ends in neither .png nor .svg, or cannot be written.
     """
-    kind = output.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise InputError(f"{output}: charts are PNG or SVG; name a file that ends in .png or .svg")
     places = range(len(ranking.classes))
-    figure = Figure(figsize=(8, 1.2 + 0.27 * len(places)), layout="constrained")
-    axes = figure.add_subplot(xlim=(0, 100), xlabel="IoU, %")
-    axes.margins(y=0.02)
-    axes.barh(places, [c.mean for c in ranking.classes], height=0.7, color=[COLORS[c.hard] for c in ranking.classes])
-    plate = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    for place, c in zip(places, ranking.classes, strict=True):
-        dots = [value for value in c.iou if value is not None]
-        if len(ranking.runs) > 1:
-            axes.plot(dots, [place] * len(dots), "o", color="#1b1e24", markersize=3)
-        end = (max(dots), place)
-        axes.annotate(f"{c.mean:.1f}", end, (5, 0), textcoords="offset points", va="center", fontsize=9, bbox=plate)
-    axes.axvline(100 * ranking.hard_iou, color="#5b6270", linestyle="--", linewidth=1)
-    axes.set_yticks(places, [c.name for c in ranking.classes], parse_math=False)
-    axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(ranking.title, loc="left", fontsize=11, parse_math=False)
-    if ranking.absent:
-        figure.supxlabel(f"absent, never hard: {', '.join(ranking.absent)}", fontsize=9, parse_math=False, wrap=True)
-    try:
-        # Without ids drawn at random and the date, the same ranking is the same file.
-        with rc_context({"svg.hashsalt": "nightlab", "svg.fonttype": "none"}), written_aside(output) as aside:
-            figure.savefig(aside, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-    except OSError as error:
-        raise InputError(f"{output}: the chart cannot be written ({error.strerror}); name another file") from None
+    with figure_file(output, (8, 1.2 + 0.27 * len(places))) as figure:
+        axes = figure.add_subplot(xlim=(0, 100), xlabel="IoU, %")
+        axes.margins(y=0.02)
+        colors = [COLORS[c.hard] for c in ranking.classes]
+        axes.barh(places, [c.mean for c in ranking.classes], height=0.7, color=colors)
+        plate = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        for place, c in zip(places, ranking.classes, strict=True):
+            dots = [value for value in c.iou if value is not None]
+            if len(ranking.runs) > 1:
+                axes.plot(dots, [place] * len(dots), "o", color="#1b1e24", markersize=3)
+            end = (max(dots), place)
+            axes.annotate(f"{c.mean:.1f}", end, (5, 0), textcoords="offset points", va="center", bbox=plate)
+        axes.axvline(100 * ranking.hard_iou, color="#5b6270", linestyle="--", linewidth=1)
+        axes.set_yticks(places, [c.name for c in ranking.classes], parse_math=False)
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(ranking.title, loc="left", fontsize=11, parse_math=False)
+        if ranking.absent:
+            figure.supxlabel(
+                f"absent, never hard: {', '.join(ranking.absent)}", fontsize=9, parse_math=False, wrap=True
+            )
 
 
 def _from_history(folder: Path, checkpoint: str) -> HeldOut:

@@ -8,16 +8,32 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from nightlab.errors import InputError
+from nightlab.files import written_aside
+
+FIGURE_ENDINGS = (".png", ".svg")
+
 
 @contextmanager
 def figure_file(output: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure of (width, height) in inches to draw on, written as .png or .svg at the end."""
-    with rc_context({"svg.hashsalt": "nightlab", "font.size": 9}):
+    """A figure of (width, height) in inches to draw on, written as .png or .svg at the end.
+
+    Raises:
+        InputError: `output` has another ending, or cannot be written.
+    """
+    kind = output.suffix.lower()
+    if kind not in FIGURE_ENDINGS:
+        raise InputError(f"{output}: figures are PNG or SVG; name a file that ends in {' or '.join(FIGURE_ENDINGS)}")
+    with rc_context({"svg.hashsalt": "nightlab", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=size, layout="constrained")
         yield figure
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Without the date, the same figures are the same file.
-        figure.savefig(output, dpi=150, metadata={"Date": None} if output.suffix.lower() == ".svg" else None)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with written_aside(output) as aside:
+                # Without the date and ids drawn at random, the same figures are the same file.
+                figure.savefig(aside, format=kind[1:], dpi=150, metadata={"Date": None} if kind == ".svg" else None)
+        except OSError as error:
+            raise InputError(f"{output}: cannot be written ({error.strerror}); name another file") from None
 
 
 def spread(values: Sequence[float | None]) -> str:
