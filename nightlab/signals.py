@@ -1,4 +1,5 @@
-"""SIGTERM and Ctrl-C: training stops after its step with a checkpoint, in every process at the same iteration."""
+"""SIGTERM and Ctrl-C: training stops after its step with a checkpoint, in every process at the same iteration; what
+else a run does just ends."""
 
 import logging
 import multiprocessing
@@ -21,7 +22,7 @@ SAME_SIGNAL_S = 1.0
 
 
 class Stopped(SystemExit):
-    """Ends a run that was asked to stop, and did so with a checkpoint; its exit status is `STOPPED`."""
+    """Ends a run that was asked to stop and can be gone on with; its exit status is `STOPPED`."""
 
     def __init__(self) -> None:
         super().__init__(STOPPED)
@@ -40,12 +41,8 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._take_down) for number in SIGNALS}
-        try:
+        with _handled_by(self._take_down):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _take_down(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -55,6 +52,26 @@ class StopRequest:
         elif now - self._since > SAME_SIGNAL_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+@contextmanager
+def ends_in_one_line() -> Iterator[None]:
+    """Inside, a signal ends this process by `Stopped` and a line of the log, where `StopRequest.heeded` does not take
+    it: while data is prepared, and in the evaluation after the last step. A second one ends it at once.
+
+    Only the main thread can do so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        logger.warning("%s: stopped, no step was under way; --resume goes on here", signal.Signals(number).name)
+        raise Stopped
+
+    with _handled_by(end):
+        yield
 
 
 @contextmanager
@@ -68,12 +85,18 @@ def passed_on(children: Callable[[], Iterable[Any]] = multiprocessing.active_chi
         for child in children():
             child.terminate()
 
-    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    with _handled_by(pass_on):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, former in before.items():
+            signal.signal(number, signal.SIG_DFL if former is None else former)
 
 
 def heed_only_parent() -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nightlab import signals
-from nightlab.signals import StopRequest, heed_only_parent
+from nightlab.signals import StopRequest, ends_in_one_line, heed_only_parent
 
 STATUS = 7
 
@@ -45,6 +45,28 @@ def test_a_second_signal_ends_at_once(monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     assert os.WTERMSIG(in_child(twice)) == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_where_no_step_is_under_way_a_signal_just_ends(number, caplog):
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as end, ends_in_one_line():
+        with StopRequest().heeded():
+            os.kill(os.getpid(), number)  # which is that one's
+        os.kill(os.getpid(), number)
+    assert end.value.code == signals.STOPPED and signal.getsignal(number) is before
+    assert f"{number.name}: stopped, no step was under way" in caplog.text
+
+
+def test_a_second_signal_ends_what_is_ending():
+    def twice():
+        with ends_in_one_line():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    assert os.WTERMSIG(in_child(twice)) == signal.SIGINT
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")

@@ -40,6 +40,7 @@ from nightlab.modeling.inference import check_inference, how_tested, prepare
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
 from nightlab.report import write_report
+from nightlab.signals import ends_in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ def check_datasets(cfg: CfgNode) -> None:
             )
 
 
+@ends_in_one_line()
 @explained_death()
 @explained_full_disk()
 def run(args: Namespace) -> dict[str, Any]:

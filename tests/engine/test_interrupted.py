@@ -57,6 +57,16 @@ def test_a_signal_right_after_the_first_line_of_the_log(config, monkeypatch):  #
     assert end.value.code == STOPPED
 
 
+def test_a_signal_in_the_evaluation_after_training(config, tmp_path, monkeypatch):  # noqa: F811
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr("nightlab.engine.run.evaluate_run", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        run(arguments(config))
+    assert end.value.code == STOPPED and "SIGINT: stopped, no step was under way" in (out / "log.txt").read_text()
+    assert run(arguments(config, resume=True))
+    assert "stage image: finished before, skipped" in (out / "log.txt").read_text()
+
+
 def test_a_signal_to_the_parent_stops_all_processes(config, tmp_path, repository, tiny_root):  # noqa: F811
     out = tmp_path / "out"
     opts = [*BARE, "OUTPUT_DIR", str(out), "DATASETS.CARDS", f"['{tiny_root.parent / 'tiny.yaml'}']"]
