@@ -103,7 +103,7 @@ class BadFiles:
         if len(self.known) > self.limit:
             raise InputError(
                 f"DATALOADER.MAX_BAD_FILES: {len(self.known)} files turned bad in training, more than {self.limit}; "
-                f"the last: {self.known[-1]} (then go on with --resume)"
+                f"the last: {self.known[-1]} (then, with a higher limit if need be, go on with --resume)"
             )
 
 

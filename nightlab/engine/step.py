@@ -175,11 +175,15 @@ class GuardedTrainer(AMPTrainer):
         return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "bad_steps": self.steps.total}
+        counted = {"bad_steps": self.steps.total, "bad_files": self.files.known, "dead_workers": self.workers.total}
+        return {**super().state_dict(), **counted}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         SimpleTrainer.load_state_dict(self, state_dict)
-        self.steps.total = state_dict.get("bad_steps", 0)  # checkpoints of earlier versions have none
+        # Checkpoints of earlier versions have none.
+        self.steps.total = state_dict.get("bad_steps", 0)
+        self.files.known = list(state_dict.get("bad_files", ()))
+        self.workers.total = state_dict.get("dead_workers", 0)
         if self.amp and state_dict.get("grad_scaler"):  # empty in a checkpoint that was made without AMP
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 

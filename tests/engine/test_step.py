@@ -139,6 +139,12 @@ def test_bad_files_are_counted_once_and_end_training_when_too_many(caplog):
             InputError, match=r"MAX_BAD_FILES: 2 files turned bad in training, more than 1; the last: b"
         ):
             made.run_step()
+    again = trainer(batch(bad_files=["b"]), batch(bad_files=["c"]))
+    again.load_state_dict(made.state_dict() | {"bad_files": ["b"], "dead_workers": 2})
+    assert again.workers.total == 2
+    with EventStorage(), pytest.raises(InputError, match="2 files turned bad in training, more than 1; the last: c"):
+        for _ in range(2):
+            again.run_step()
 
 
 TWO = """
