@@ -61,11 +61,11 @@ def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Traini
     one that a signal stopped ends the study, and is gone on with when it is run again.
 
     Raises:
-        InputError: a configuration does not load, a stage does not exist, or a folder holds a run of other settings.
+        InputError: a configuration does not load, a row is not evaluated on the study's data set, a stage does not
+            exist or ends without an evaluation, or a folder holds a run of other settings.
     """
     for row in study.rows:
-        if row.stage not in CHOICES:
-            raise InputError(f"row '{row.name}': stage {row.stage!r} is not one of {', '.join(CHOICES)}")
+        check_row(study, row)
         for seed in study.seeds:
             check_settings(study, output, row, seed)
     for seed in study.seeds:
@@ -90,6 +90,19 @@ def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Traini
                 yield Event(row, seed, "finished")
             else:
                 yield Event(row, seed, "failed", f"exit status {status}; see {folder / LOG}")
+
+
+def check_row(study: Study, row: Row) -> None:
+    """Raises InputError where a row could be trained, and would have no figures for the table."""
+    evaluated = [choice for choice in CHOICES if choice != "light"]  # after which there is no segmentation yet
+    if row.stage not in evaluated:
+        raise InputError(f"row '{row.name}': stage {row.stage!r} is not one of {', '.join(evaluated)}")
+    tested = load_config(row.config, row.opts).DATASETS.TEST
+    if study.dataset not in tested:
+        raise InputError(
+            f"row '{row.name}': is evaluated on {enumerate_some(tested) or 'nothing'} and not on {study.dataset}, "
+            "which the study is about; add it to DATASETS.TEST, or change the study's dataset"
+        )
 
 
 def options(study: Study, output: Path, row: Row, seed: int) -> list[str]:

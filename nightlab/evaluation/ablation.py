@@ -94,25 +94,29 @@ def read_study(path: Path) -> Study:
     _check_keys(path, content, STUDY_KEYS, ("name", "dataset", "seeds", "rows"))
     common = _options(path, content.get("opts", []))
     rows: list[Row] = []
+    if not isinstance(content["rows"], list):
+        raise InputError(f"{path}: rows is {content['rows']!r}; list rows, each with at least a name and a config")
     for entry in content["rows"]:
         _check_keys(path, entry, ROW_KEYS, ("name", "config"))
         for start in [str(entry[key]) for key in ("weights", "image_level") if entry.get(key)]:
             if start not in [row.name for row in rows]:
                 raise InputError(f"{path}: row '{entry['name']}' starts from '{start}', which is no row before it")
         paper = entry.get("paper")
+        if paper is not None and not isinstance(paper, (int, float)):
+            raise InputError(f"{path}: row '{entry['name']}': paper is {paper!r}; give a number, or leave it out")
         named = {key: str(entry[key]) for key in ("name", "config", "stage", "weights", "image_level") if key in entry}
         opts = common + _options(path, entry.get("opts", []))
         row = Row(**named, opts=opts, paper=None if paper is None else float(paper))
         if row.folder in [other.folder for other in rows]:
             raise InputError(f"{path}: two rows would use the folder '{row.folder}'; give them other names")
         rows.append(row)
-    seeds = tuple(content["seeds"])
-    if not rows or not seeds or not all(isinstance(seed, int) for seed in seeds):
-        raise InputError(f"{path}: a study has at least one row and one whole number among its seeds")
+    seeds = content["seeds"]
+    if not isinstance(seeds, list) or not all(isinstance(seed, int) for seed in seeds):
+        raise InputError(f"{path}: seeds is {seeds!r}; list whole numbers, as [1, 2, 3]")
     checkpoint = str(content.get("checkpoint", "best"))
     if checkpoint not in CHECKPOINTS:
         raise InputError(f"{path}: checkpoint is '{checkpoint}'; it can be {' or '.join(CHECKPOINTS)}")
-    return Study(str(content["name"]), str(content["dataset"]), seeds, tuple(rows), checkpoint)
+    return Study(str(content["name"]), str(content["dataset"]), tuple(seeds), tuple(rows), checkpoint)
 
 
 def collect(study: Study, output: Path) -> dict[str, list[Result]]:

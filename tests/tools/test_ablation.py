@@ -29,7 +29,7 @@ STUDY = """
 name: small
 dataset: made_test
 seeds: [1, 2]
-opts: [SOLVER.MAX_ITER, 7]
+opts: [SOLVER.MAX_ITER, 7, DATASETS.TEST, "('made_test',)"]
 rows:
   - {name: plain, config: CONFIG, paper: 50}
   - {name: "better, by much", config: CONFIG, opts: [SOLVER.BASE_LR, 0.5], paper: 51.5, image_level: plain}
@@ -200,8 +200,21 @@ def test_a_row_starts_from_the_checkpoint_that_counts(study_file: Path, tmp_path
     assert running.settings(study, tmp_path, first, 2)["stage"] == "adapt"
     assert run(study, tmp_path / "out", Trainings("first/seed1", "first/seed2"))[-1].endswith("to start from)")
     study_file.write_text(study_file.read_text().replace("stage: adapt", "stage: adopt"))
-    with pytest.raises(InputError, match="row 'first': stage 'adopt' is not one of all, light"):
+    with pytest.raises(InputError, match="row 'first': stage 'adopt' is not one of all, adapt"):
         run(read_study(study_file), tmp_path / "out", Trainings())
+
+
+def test_a_row_without_figures_for_the_table_is_refused_before_anything_is_trained(
+    study_file: Path, tmp_path: Path
+) -> None:
+    whole, asked = study_file.read_text(), Trainings()
+    study_file.write_text(whole.replace("dataset: made_test", "dataset: made_dusk"))
+    with pytest.raises(InputError, match=r"row 'plain': is evaluated on made_test and not on made_dusk"):
+        run(read_study(study_file), tmp_path / "out", asked)
+    study_file.write_text(whole.replace("BASE_LR, 0.5]", "BASE_LR, 0.5], stage: light"))
+    with pytest.raises(InputError, match="row 'better, by much': stage 'light' is not one of all, adapt"):
+        run(read_study(study_file), tmp_path / "out", asked)
+    assert not asked.asked
 
 
 def test_a_row_at_several_scales_is_finished_by_figures_at_several(study_file: Path, tmp_path: Path) -> None:
@@ -251,8 +264,10 @@ def test_the_command(
     [
         (("dataset:", "data_set:"), "unknown key 'data_set'; did you mean 'dataset'"),
         (("seeds: [1, 2]", "seeds: []"), "the key 'seeds' is missing"),
+        (("seeds: [1, 2]", "seeds: 3"), "seeds is 3; list whole numbers"),
+        (("paper: 50", "paper: '-'"), "row 'plain': paper is '-'; give a number, or leave it out"),
         (("image_level: plain", "image_level: plane"), "starts from 'plane', which is no row before it"),
-        (("[SOLVER.MAX_ITER, 7]", "[SOLVER.MAX_ITER]"), "opts is .*; list keys and values in turn"),
+        (("[SOLVER.MAX_ITER, 7,", "[SOLVER.MAX_ITER,"), "opts is .*; list keys and values in turn"),
         (('"better, by much"', '"Plain!"'), "two rows would use the folder 'plain'"),
         (("name: small", "name: [small"), "not a study"),
         (("dataset:", "checkpoint: best_multi_scale\ndataset:"), "checkpoint is 'best_multi_scale'; it can be best or"),
@@ -261,6 +276,12 @@ def test_the_command(
 def test_faulty_studies(study_file: Path, change: tuple[str, str], message: str) -> None:
     study_file.write_text(study_file.read_text().replace(*change))
     with pytest.raises(InputError, match=f"small.yaml: .*{message}"):
+        read_study(study_file)
+
+
+def test_rows_that_are_no_list(study_file: Path) -> None:
+    study_file.write_text(STUDY.split("rows:")[0] + "rows: 3\n")
+    with pytest.raises(InputError, match=r"small\.yaml: rows is 3; list rows"):
         read_study(study_file)
 
 
