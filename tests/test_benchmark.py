@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nightlab.benchmark import Axis, Timing, benchmark, compare_with_exported, compare_with_peer, exported, report_table
+from nightlab.benchmark.cost import count_parameters
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.side_by_side import alternate
 from nightlab.errors import InputError
@@ -197,6 +198,13 @@ def test_the_images_are_seen_at_the_size_asked_for(report: dict[str, Any]) -> No
     small = benchmark(cfg, size=(32, 32), repeats=1, warmup=0)
     assert report["gmac"]["backbone"] == pytest.approx(6 * small["gmac"]["backbone"], rel=0.01)
     assert "training_step" not in small and small["forward"]["precision"] == "bfloat16"
+
+
+def test_the_average_of_a_generator_is_no_parameter_of_the_model_that_runs() -> None:
+    def parameters(*opts: object) -> int:
+        return count_parameters(build_model(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.AVERAGE", *opts)))
+
+    assert parameters(0.9) == parameters(0.0)
 
 
 def test_the_table_names_everything(report: dict[str, Any]) -> None:

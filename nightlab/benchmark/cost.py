@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from tabulate import tabulate
+from torch import nn
 
 from nightlab.benchmark.calls import build, forward, is_mixed, random_inputs, training_step
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.timing import REST, Timing, peak_memory_mib, reset_peak_memory
 from nightlab.engine.environment import versions
 from nightlab.modeling.inference import how_tested, prepare, restore
+from nightlab.modeling.light import Adaptation
 
 # What is timed and counted apart from the rest, as paths inside the model; the latter two where there are regions.
 COMPONENTS = {
@@ -61,7 +63,7 @@ def benchmark(
     report: dict[str, Any] = {
         "size": list(size),
         "batch": batch,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": count_parameters(model),
     }
     for name, (call, precision) in calls.items():
         reset_peak_memory(model.device)
@@ -74,6 +76,12 @@ def benchmark(
         restore(model)  # training and counting know nothing of it
     gmac = count_gmac(model, size, components)
     return {**report, "gmac": gmac, "environment": environment(model.device)}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Those that a forward pass has use for: of a light adaptation that learns, not the average of its weights too."""
+    averages = [m.average for m in model.modules() if isinstance(m, Adaptation) and m.average is not None]
+    return sum(p.numel() for p in model.parameters()) - sum(p.numel() for twin in averages for p in twin.parameters())
 
 
 def environment(device: torch.device) -> dict[str, Any]:
