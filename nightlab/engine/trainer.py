@@ -175,10 +175,12 @@ class ProgressPrinter(CommonMetricPrinter):
 class AverageLight(hooks.HookBase):
     """Keeps the average of the generators that learn, in each process the same."""
 
+    def before_train(self) -> None:
+        self._parts = [part for part in unwrap(self.trainer.model).modules() if isinstance(part, Adaptation)]
+
     def after_step(self) -> None:
-        for part in unwrap(self.trainer.model).modules():
-            if isinstance(part, Adaptation):
-                part.keep_average()
+        for part in self._parts:
+            part.keep_average()
 
 
 class WatchLight(hooks.HookBase):
