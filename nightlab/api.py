@@ -1,6 +1,7 @@
 """A model from a file, for those who know no Detectron2. Importing this imports no torch."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,14 @@ def load(path: str | Path, config: str | Path = "", opts: Sequence[str] = ()) ->
         opts: overrides of the configuration, as ("MODEL.NIGHTLAB.MAX_REGIONS", "5").
 
     Raises:
-        InputError: a file is missing or no model.
+        InputError: a file is missing or no model, or what runs it is not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such model; give an .onnx or .pt2 file or a checkpoint")
     if path.suffix in EXPORTED:
         return load_exported(path)
+    _check_installed(path, "torch", "torchvision", "detectron2")
     from nightlab.checkpoint_model import CheckpointModel
 
     config = Path(config) if config else path.with_name("config.yaml")
@@ -48,12 +50,22 @@ def load_exported(path: Path, *, threads: int = 0, device: str = "") -> "Exporte
         device: of a .pt2 file, by default the GPU where there is one.
 
     Raises:
-        InputError: it is none of tools/export.py.
+        InputError: it is none of tools/export.py, or what runs it is not installed.
     """
     if path.suffix == ".onnx":
         return OnnxModel(path, threads=threads)
     if path.suffix == ".pt2":
+        _check_installed(path, "torch", "torchvision")
         from nightlab.torch_model import TorchModel
 
         return TorchModel(path, device)
     raise InputError(f"{path}: no file of tools/export.py; name one that ends in {' or '.join(EXPORTED)}")
+
+
+def _check_installed(path: Path, *packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{path}: needs {', '.join(missing)} to run; install NightLab as a whole (INSTALL.md), or export the model "
+            "to an .onnx file, which needs none of that"
+        )

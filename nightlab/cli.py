@@ -19,6 +19,7 @@ COMMANDS = {
     "calibrate": ("tools", "calibrate.py", "fit a checkpoint's confidence on held-out images"),
     "hard-classes": ("tools", "find_hard_classes.py", "rank classes by held-out IoU"),
     "benchmark": ("tools", "benchmark.py", "parameters, operations, time, memory"),
+    "install-detectron2": ("tools", "install_detectron2.py", "install Detectron2, which all of the above need"),
 }
 
 
@@ -34,8 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = given[:1] in ([], ["-h"], ["--help"])
         print(_usage(), file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
-    from nightlab import needs_detectron2  # noqa: F401
-
+    if given[0] != "install-detectron2":
+        try:
+            from nightlab import needs_detectron2  # noqa: F401
+        except ModuleNotFoundError as error:
+            print(f"nightlab: {error}", file=sys.stderr)
+            return 2
     place, file, _ = COMMANDS[given[0]]
     before = sys.argv
     sys.argv = [file, *given[1:]]
@@ -51,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    commands = {name: what for name, (_, _, what) in COMMANDS.items()}
-    commands["evaluate"] = "the same as train --eval-only"
-    lines = [f"  {name:13} {what}" for name, what in commands.items()]
+    commands = {"evaluate": "the same as train --eval-only", **{name: what for name, (_, _, what) in COMMANDS.items()}}
+    lines = [f"  {name:18} {what}" for name, what in commands.items()]
     return "\n".join(["usage: nightlab COMMAND ...  (nightlab COMMAND --help tells more)", "", *lines])

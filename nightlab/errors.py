@@ -8,6 +8,9 @@ from typing import ParamSpec
 
 P = ParamSpec("P")
 
+# The exit status of a command that Ctrl-C ended, as shells have it: 128 and SIGINT's number.
+INTERRUPTED = 130
+
 # What breaks lines or rules terminals, and what no encoding has: names of files may hold it.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -43,7 +46,8 @@ def one_line(error: Exception) -> str:
 
 
 def exits_on_input_error(program: str = "") -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """For the `main` of a command line: an InputError becomes one line, after `program`, and exit status 2."""
+    """For the `main` of a command line: an InputError becomes one line, after `program`, and exit status 2; Ctrl-C one
+    line, too, and `INTERRUPTED`."""
 
     def decorate(main: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(main)
@@ -51,8 +55,11 @@ def exits_on_input_error(program: str = "") -> Callable[[Callable[P, int]], Call
             try:
                 return main(*args, **kwargs)
             except InputError as error:
-                print(f"{program}: {one_line(error)}" if program else one_line(error), file=sys.stderr)
-                return 2
+                said, status = one_line(error), 2
+            except KeyboardInterrupt:
+                said, status = "interrupted", INTERRUPTED
+            print(f"{program}: {said}" if program else said, file=sys.stderr)
+            return status
 
         return guarded
 

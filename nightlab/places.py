@@ -4,7 +4,13 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 # Name here -> folder of the checkout. setup.py copies each to `_shipped/<name>` of the package.
-FOLDERS = {"configs": "configs", "cards": "datasets/cards", "tools": "tools", "projects": "projects/NightLab"}
+FOLDERS = {
+    "configs": "configs",
+    "cards": "datasets/cards",
+    "tools": "tools",
+    "projects": "projects/NightLab",
+    "requirements": "requirements",  # tools/install_detectron2.py reads its hash there
+}
 
 
 def folder(name: str) -> Path:

@@ -1,5 +1,7 @@
 """The command `nightlab` and the folders that it reads."""
 
+import sys
+
 import pytest
 
 import nightlab
@@ -21,6 +23,17 @@ def test_version(capsys):
 def test_an_unknown_command(capsys):
     assert cli.main(["fly"]) == 2
     assert "usage: nightlab COMMAND" in capsys.readouterr().err
+
+
+def test_without_detectron2_there_is_a_line_and_a_command_that_mends_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    monkeypatch.delitem(sys.modules, "nightlab.needs_detectron2", raising=False)
+    monkeypatch.delattr(nightlab, "needs_detectron2", raising=False)
+    assert cli.main(["demo", "--help"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nightlab: NightLab needs Detectron2") and error.count("\n") == 1
+    assert "`nightlab install-detectron2`" in error
+    assert cli.main(["install-detectron2", "--help"]) == 0
 
 
 @pytest.mark.parametrize(

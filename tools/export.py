@@ -19,7 +19,7 @@ import numpy as np
 from nightlab.arguments import positive
 from nightlab.config import load_config
 from nightlab.data.nightstreet import render
-from nightlab.data.reading import read_image
+from nightlab.data.reading import NO_SPLIT_REMEDY, read_image
 from nightlab.demo.sinks import make_folder
 from nightlab.demo.sources import find_images
 from nightlab.errors import exits_on_input_error
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cfg = load_config(options.config_file, [*options.opts, *as_it_is])
     predictor = Predictor(cfg)
     if options.images:
-        images = [read_image(file) for file in find_images(options.images)[: options.number]]
+        files = find_images(options.images)[: options.number]
+        images = [read_image(file, otherwise=NO_SPLIT_REMEDY) for file in files]
         what = "given images"
     else:
         images = [_street(i, size) for i in range(options.number)]

@@ -17,19 +17,22 @@ _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000"
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF", "PPM", "GIF")
 _JPEG_END = b"\xff\xd9"
 SPLIT_REMEDY = "take it out of its split"
+NO_SPLIT_REMEDY = "leave it out"  # for images of no data set
 
 
-def read_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> np.ndarray:
+def read_image(
+    path: str | os.PathLike[str], *, max_pixels: int | None = None, otherwise: str = SPLIT_REMEDY
+) -> np.ndarray:
     """Reads a photograph as uint8 [H, W, 3], RGB, 0 to 255, upright.
 
     The EXIF orientation is applied, grey becomes three equal channels, 16-bit grey keeps its high byte (65535 -> 255),
-    CMYK and palettes are converted, and an alpha channel is dropped.
+    CMYK and palettes are converted, and an alpha channel is dropped. `otherwise` is the last remedy of messages.
 
     Raises:
         InputError: the file is missing, empty, truncated, no image or no file at all (a pipe), larger than
             `max_pixels` (MAX_PIXELS) or `MAX_BYTES`, or stored in a way that costs far more than it shows.
     """
-    return decode_image(_read_bytes(path), path, max_pixels=max_pixels)
+    return decode_image(_read_bytes(path, otherwise), path, max_pixels=max_pixels, otherwise=otherwise)
 
 
 def decode_image(
@@ -116,17 +119,17 @@ def check_pair(image: np.ndarray, label: np.ndarray, record: dict[str, Any]) -> 
         )
 
 
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+def _read_bytes(path: str | os.PathLike[str], otherwise: str = SPLIT_REMEDY) -> bytes:
     try:
         data = read_limited(path, MAX_BYTES)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; restore it or take it out of its split") from None
+        raise InputError(f"{path}: no such file; restore it or {otherwise}") from None
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); check the file and its permissions"
         ) from None
     if not data:
-        raise InputError(f"{path}: the file is empty; restore it or take it out of its split")
+        raise InputError(f"{path}: the file is empty; restore it or {otherwise}")
     return data
 
 

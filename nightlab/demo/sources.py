@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from nightlab.data.reading import read_image
+from nightlab.data.reading import NO_SPLIT_REMEDY, read_image
 from nightlab.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -51,7 +51,7 @@ class Images:
     def __iter__(self) -> Iterator[Frame]:
         for file, name in zip(self.files, distinct_stems(self.files), strict=True):
             try:
-                image = read_image(file, max_pixels=MAX_FRAME_PIXELS)
+                image = read_image(file, max_pixels=MAX_FRAME_PIXELS, otherwise=NO_SPLIT_REMEDY)
                 _check_size(str(file), *image.shape[:2])
                 yield Frame(name, image)
             except InputError as error:
@@ -82,7 +82,8 @@ class Video:
         self.total: int | None = int(count) if not self.is_camera and count > 0 else None
 
     def __iter__(self) -> Iterator[Frame]:
-        number, unread = 0, 0
+        number, unread, shown_ms = 0, 0, math.nan
+        gaps: list[tuple[int, int]] = []
         try:
             while True:
                 known, bgr = self._capture.read()
@@ -90,18 +91,41 @@ class Video:
                 if known:
                     for back in range(unread, 0, -1):
                         yield self._unreadable(number - back)
+                    before_ms, shown_ms = shown_ms, self._capture.get(cv2.CAP_PROP_POS_MSEC)
+                    if (room := self._periods(before_ms, shown_ms) - 1 - unread) > 0:
+                        gaps.append((number - 1 - unread, room))
                     unread = 0
                     yield Frame(f"{self.name} {number}", cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
                     continue
                 unread += 1
-                if self.total is None or number >= self.total or unread > MAX_UNREAD:
+                at_end = self.is_camera if self.total is None else number >= self.total
+                if at_end or unread > MAX_UNREAD:
                     break
         finally:
             self._capture.release()
+        yield from self._missing(0 if self.total is None else self.total - number + unread, gaps)
+
+    def _missing(self, number: int, gaps: Sequence[tuple[int, int]]) -> Iterator[Frame]:
+        """What to say of `number` frames that the file names and nobody saw.
+
+        Some decoders pass over what they cannot decode; then there is a gap in the times of frames: after so many, room
+        for so many. Where no frame is missing, gaps are those of an uneven rate.
+        """
+        passed = 0
+        for after, room in gaps:
+            lost = min(room, number)
+            if lost > 0:
+                what = "a frame" if lost == 1 else f"{lost} frames"
+                yield Frame(self.name, None, f"{self.name}: {what} after frame {after + passed} cannot be decoded")
+                number, passed = number - lost, passed + lost
         # Counts in a file's header may be one too high; more than that, and the end is missing.
-        if self.total is not None and unread > 1:
-            missing = self.total - number + unread
-            yield Frame(self.name, None, f"{self.name}: ends {missing} frames short of the {self.total} it names")
+        if number > 1:
+            yield Frame(self.name, None, f"{self.name}: ends {number} frames short of the {self.total} it names")
+
+    def _periods(self, before_ms: float, now_ms: float) -> int:
+        """Whole periods of the frame rate from one frame's time to the next one's; 1 where times are not known."""
+        periods = (now_ms - before_ms) * self.rate / 1000
+        return round(periods) if math.isfinite(periods) else 1
 
     def _unreadable(self, number: int) -> Frame:
         return Frame(f"{self.name} {number}", None, f"{self.name}: frame {number} cannot be decoded")

@@ -36,7 +36,8 @@ class ImageLevelGraph(nn.Module):
         self.model = model
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        return decided(self.model.image_pass(_channels_first(frame)).log_probabilities)
+        # A plain tuple: torch.export saves no named one.
+        return tuple(decided(self.model.image_pass(_channels_first(frame)).log_probabilities))
 
 
 class DualLevelGraph(nn.Module):

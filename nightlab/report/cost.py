@@ -14,9 +14,10 @@ def cost(run: RunFiles) -> str:
     where = where if isinstance(where, dict) else {}
     size = found.get("size")
     pixels = f" of {size[1]}x{size[0]}" if isinstance(size, list) and len(size) == 2 else ""
+    labels = "the labels of both levels" if run.is_dual else "the labels"
     said = (
         f"Median time of {found.get('images', '?')} images{pixels} of {found.get('dataset', '?')}, one at a time, from "
-        f"the image in memory to the labels of both levels, on {where.get('device', '?')} with "
+        f"the image in memory to {labels}, on {where.get('device', '?')} with "
         f"{where.get('threads', '?')} threads ({found.get('precision', '?')}). Each figure is a median of its own."
     )
     seconds = {str(part): value for part, given in parts.items() if (value := number(given)) is not None}

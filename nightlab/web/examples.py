@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from nightlab.data.nightstreet import render
-from nightlab.data.reading import read_image
+from nightlab.data.reading import NO_SPLIT_REMEDY, read_image
 from nightlab.demo.sources import distinct_stems, find_images
 from nightlab.web.answers import as_jpeg
 
@@ -35,7 +35,8 @@ def of_folder(folder: Path) -> Examples:
     """The first `MOST` images of a folder. Raises InputError where it has none, or one of them cannot be read."""
     files = find_images([str(folder)])[:MOST]
     names = distinct_stems(files)
-    return Examples([(name, partial(read_image, file)) for name, file in zip(names, files, strict=True)])
+    read = partial(read_image, otherwise=NO_SPLIT_REMEDY)
+    return Examples([(name, partial(read, file)) for name, file in zip(names, files, strict=True)])
 
 
 def made(size: tuple[int, int] | None = None) -> Examples:

@@ -43,6 +43,7 @@ def test_an_unreadable_image_is_told(photos):
     (photos / "broken.png").write_text("no image")
     frames = list(Images([photos / "broken.png", photos / "a.jpg"]))
     assert frames[0].image is None and "broken.png" in frames[0].reason
+    assert frames[0].reason.endswith("replace it or leave it out")  # there is no split to take it out of
     assert frames[1].image.shape == (8, 12, 3) and not frames[1].reason
 
 
@@ -77,14 +78,21 @@ def test_a_video_has_its_rate_and_rgb(tmp_path):
 
 
 class Capture:
-    """Stands for cv2.VideoCapture: which frames can be decoded."""
+    """Stands for cv2.VideoCapture at 12.5 frames a second: which frames can be decoded; those that are None, decoders
+    pass over without a word."""
 
     def __init__(self, known):
-        self.known = list(known)
+        self.known, self.number = list(known), 0
 
     def read(self):
-        known = self.known.pop(0) if self.known else False
-        return known, np.zeros((4, 4, 3), np.uint8) if known else None
+        known = None
+        while self.known and known is None:
+            known, self.number = self.known.pop(0), self.number + 1
+        return bool(known), np.zeros((4, 4, 3), np.uint8) if known else None
+
+    def get(self, key):
+        assert key == cv2.CAP_PROP_POS_MSEC
+        return 80.0 * (self.number - 1)
 
     def release(self):
         pass
@@ -96,15 +104,39 @@ class Capture:
         ([1, 0, 1, 1], ["frame 2 cannot be decoded"]),
         ([1, 1, 1, 0], []),
         ([1, 1, 0, 0], ["ends 2 frames short"]),
+        ([1, None, 1, 1], ["a frame after frame 1 cannot be decoded"]),
+        ([1, None, None, 1], ["2 frames after frame 1 cannot be decoded"]),
+        ([None, 1, 0, 1], ["frame 2 cannot be decoded"]),
     ],
 )
-def test_frames_that_are_missing(tmp_path, known, reasons):
+@pytest.mark.parametrize("total", [4, None])
+def test_frames_that_are_missing(tmp_path, known, reasons, total):
+    """Without a length in the header nobody knows what the end misses, but the middle is passed over, too."""
     video = Video(str(write_video(tmp_path / "drive.mp4")))
-    video._capture, video.total = Capture(known), 4
+    video._capture, video.total = Capture(known), total
+    reasons = [reason for reason in reasons if total or " frame" not in reason]
     frames = list(video)
-    assert sum(frame.image is not None for frame in frames) == sum(known)
+    assert sum(frame.image is not None for frame in frames) == known.count(1)
     told = [frame.reason for frame in frames if frame.reason]
     assert len(told) == len(reasons) and all(a in b for a, b in zip(reasons, told, strict=True))
+
+
+def test_an_uneven_rate_is_no_damage(tmp_path):
+    """Gaps between the times of frames, but as many frames as the header names."""
+    video = Video(str(write_video(tmp_path / "drive.mp4")))
+    video._capture, video.total = Capture([1, None, 1, None, None, 1]), 3
+    assert [frame.reason for frame in video] == [""] * 3
+
+
+def test_a_frame_that_the_decoder_passes_over_is_told(tmp_path):
+    """The header of a frame in the middle overwritten: FFmpeg gives the others and says nothing."""
+    path = write_video(tmp_path / "drive.mp4")
+    data = path.read_bytes()
+    third = [i for i in range(len(data)) if data.startswith(b"\x00\x00\x01\xb6", i)][2]
+    path.write_bytes(data[: third + 4] + 4 * b"\xff" + data[third + 8 :])
+    frames = list(Video(str(path)))
+    assert sum(frame.image is not None for frame in frames) == 4
+    assert [frame.reason for frame in frames if frame.reason] == ["drive: a frame after frame 2 cannot be decoded"]
 
 
 def test_no_video(tmp_path):

@@ -55,6 +55,16 @@ def test_three_lines_serve_the_checkpoint_too(both, tiny_cfg, images, tmp_path):
     assert np.abs(ours.draw().astype(int) - theirs.draw()).mean() < 0.5
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_image_level_alone(predictor, images, tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    assert export(predictor, path, SIZE, images, level="image").mean >= 0.999
+    model = nightlab.load(path)
+    seen, expected = model(images[0]), predictor(images[0])
+    assert model.metadata["level"] == "image" and model.metadata["max_regions"] == 0 and not seen.regions
+    assert (seen.labels == expected.image_level).mean() >= 0.999 and (expected.labels != expected.image_level).any()
+
+
 def test_without_a_proposal_the_image_level_stands(predictor, images):
     graph = build_graph(predictor.model)
     assert isinstance(graph, DualLevelGraph)

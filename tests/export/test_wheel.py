@@ -29,6 +29,20 @@ numpy.savez(sys.argv[3], labels=seen.labels, boxes=[region.box for region in see
 print(nightlab.__file__)
 """
 
+EVERY_COMMAND = """
+import runpy, sys
+sys.path.insert(0, sys.argv[1])
+from nightlab import cli, places
+from nightlab.config import load_config
+
+for name in (*cli.COMMANDS, "evaluate"):
+    assert cli.main([name, "--help"]) == 0, name
+assert load_config("configs/quickstart/nightlab_hdm_swin_nano.yaml").MODEL.REGION.ENABLED
+tool = runpy.run_path(str(places.folder("tools") / "install_detectron2.py"))
+assert "--hash=" in tool["REQUIREMENT"].read_text()
+print(cli.__file__)
+"""
+
 
 def run(*command: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """With nothing of this checkout in sight."""
@@ -58,9 +72,18 @@ def test_the_wheel_carries_the_package_configurations_cards_and_commands(wheel: 
     expected = {file.relative_to(repository) for file in (repository / "nightlab").rglob("*.py")}
     expected |= {file.relative_to(repository) for file in (repository / "nightlab/web/page").iterdir()}
     for name, folder in FOLDERS.items():
-        files = (file for file in (repository / folder).rglob("*") if file.suffix in (".yaml", ".py"))
+        files = (file for file in (repository / folder).rglob("*") if file.suffix in (".yaml", ".py", ".txt"))
         expected |= {Path("nightlab/_shipped", name, file.relative_to(repository / folder)) for file in files}
     assert carried == {str(file) for file in expected}
+
+
+def test_every_command_starts_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """With the libraries of this environment, and nothing of this checkout but the wheel's copies."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    there = run(sys.executable, "-c", EVERY_COMMAND, tmp_path / "site", folder=tmp_path)
+    assert there.returncode == 0, there.stderr[-2000:]
+    assert Path(there.stdout.splitlines()[-1]).is_relative_to(tmp_path / "site")
 
 
 @pytest.mark.index

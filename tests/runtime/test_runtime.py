@@ -74,6 +74,16 @@ assert seen.labels.sum() == 24, seen.labels
     assert (tmp_path / "seen.png").is_file()
 
 
+def test_what_needs_torch_says_so(tmp_path, monkeypatch):
+    for name in ("torch", "torchvision", "detectron2"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (tmp_path / "config.yaml").touch()
+    for name, missing in (("model.pt2", "torch, torchvision"), ("model.pth", "torch, torchvision, detectron2")):
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match=rf"{name}: needs {missing} to run; .* \.onnx file"):
+            nightlab.load(tmp_path / name)
+
+
 def test_labels_of_an_array(path, street):
     seen = nightlab.load(path)(street)
     assert (seen.labels == (street[..., 0] > 100)).all() and seen.labels.dtype == np.uint8
