@@ -18,6 +18,8 @@ from nightlab.files import written_aside
 
 TITLE = "NightLab"
 QUIT = (27, ord("q"))
+NO_KEY = -1  # of cv2.waitKey
+LOOK_MS = 100  # so often a window that waits looks whether it is still there
 
 
 class Sink(Protocol):
@@ -124,19 +126,31 @@ def _count_frames(video: Path) -> int:
 
 
 class Window(AbstractContextManager["Window"]):
-    """A window; q or Esc ends. Each picture waits for a key, or with `wait` 1 goes on by itself."""
+    """A window; q, Esc or closing it ends. Each picture waits for a key, or with `wait` 1 goes on by itself."""
 
     def __init__(self, wait: int = 0):
         """Raises InputError where OpenCV has no windows."""
         check_window()
         self.written = 0
         self._wait = wait
+        self._was_open = False
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
 
     def show(self, name: str, picture: np.ndarray) -> bool:
         cv2.imshow(TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         self.written += 1
-        return cv2.waitKey(self._wait) & 0xFF not in QUIT
+        while True:
+            key = cv2.waitKey(self._wait or LOOK_MS)
+            if key & 0xFF in QUIT or self._is_closed():
+                return False
+            if self._wait or key != NO_KEY:
+                return True
+
+    def _is_closed(self) -> bool:
+        """Whether somebody closed it; a window that never says that it is open is not known to be closed."""
+        is_open = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) > 0
+        self._was_open |= is_open
+        return self._was_open and not is_open
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

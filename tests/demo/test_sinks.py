@@ -85,3 +85,35 @@ def test_no_window(monkeypatch, gui, reason):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(InputError, match=reason):
         Window()
+
+
+class Screen:
+    """Stands for OpenCV's windows: what is pressed at each look, None where somebody closes the window."""
+
+    def __init__(self, monkeypatch, *keys):
+        self.keys, self.is_open = list(keys), True
+        monkeypatch.setattr(sinks, "check_window", lambda: None)
+        for name in ("namedWindow", "imshow", "destroyAllWindows"):
+            monkeypatch.setattr(sinks.cv2, name, lambda *_: None)
+        monkeypatch.setattr(sinks.cv2, "waitKey", self.look)
+        monkeypatch.setattr(sinks.cv2, "getWindowProperty", lambda *_: float(self.is_open))
+
+    def look(self, wait):
+        assert wait > 0, "for ever, a closed window would not be noticed"
+        key = self.keys.pop(0)
+        self.is_open = key is not None
+        return -1 if key is None else key
+
+
+@pytest.mark.parametrize("last", [None, ord("q"), 27])
+def test_a_picture_waits_for_a_key_until_the_window_is_closed(monkeypatch, last):
+    screen = Screen(monkeypatch, -1, -1, ord("n"), -1, last)
+    with Window() as window:
+        assert window.show("a", RED) and len(screen.keys) == 2
+        assert not window.show("b", RED) and not screen.keys
+
+
+def test_frames_go_on_by_themselves_until_the_window_is_closed(monkeypatch):
+    Screen(monkeypatch, -1, -1, None)
+    with Window(wait=1) as window:
+        assert [window.show("x", RED) for _ in range(3)] == [True, True, False]
