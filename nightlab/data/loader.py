@@ -13,7 +13,7 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nightlab.data import catalog
-from nightlab.data.bad_files import BAD_FILES, first_good, replacements
+from nightlab.data.bad_files import BAD_FILES, BESIDE, first_good, replacements
 from nightlab.data.held_out import check_weights
 from nightlab.data.mapper import TestMapper, TrainMapper
 from nightlab.data.region_mapper import RegionMapper
@@ -60,13 +60,13 @@ class SlotDataset(Dataset[dict[str, Any]]):
         batch_size: int,
         seed: int,
         stage: int,
-        unpaired: Mapping[str, Callable[[Sequence[int]], Any]] | None = None,
+        unpaired: Mapping[str, UnpairedCrops] | None = None,
         weights: Sequence[float] = (),
         max_bad_files: int = 0,
     ):
         """
         Args:
-            unpaired: more entries of every item, as functions of its key (see `UnpairedCrops`).
+            unpaired: more entries of every item, as functions of its key; their files are named under `BESIDE`.
             weights: how much of training each training set gets, by its number; empty: what it has images.
             max_bad_files: how often a slot may go to another record before the error of its file is raised.
         """
@@ -89,6 +89,7 @@ class SlotDataset(Dataset[dict[str, Any]]):
         for name, draw in self.unpaired.items():
             again = (partial(draw, (*key, turn) if turn else key) for turn in count())
             item[name], more = first_good(again, self.max_bad_files)
+            item.setdefault(BESIDE, []).append(draw.file_name((*key, len(more)) if more else key))
             bad += more
         return item | {BAD_FILES: bad} if bad else item
 

@@ -11,7 +11,7 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nightlab.data.bad_files import BAD_FILES
+from nightlab.data.bad_files import BAD_FILES, BESIDE
 from nightlab.data.workers import death_of_worker
 from nightlab.errors import InputError, enumerate_some
 
@@ -57,7 +57,8 @@ class BadSteps:
         Raises:
             InputError: the limit is reached.
         """
-        mine = ({name: float(loss.detach()) for name, loss in losses.items()}, [x["file_name"] for x in batch])
+        seen = [file for x in batch for file in (x["file_name"], *x.get(BESIDE, ()))]
+        mine = ({name: float(loss.detach()) for name, loss in losses.items()}, seen)
         every = comm.all_gather(mine)
         names = {name for values, _ in every for name, value in values.items() if not math.isfinite(value)}
         what = ", ".join(sorted(names)) or "the gradient"
