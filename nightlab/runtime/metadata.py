@@ -35,7 +35,7 @@ def read_metadata(path: str | Path, told: str | None) -> dict[str, Any]:
     classes = classes if isinstance(classes, list) else []
     are_named = 0 < len(classes) <= MAX_CLASSES and all(map(_is_name, classes))
     right = {
-        "size": _are_integers(size, 2, 1, 1 << 16) and math.prod(size) <= MAX_PIXELS,
+        "size": _are_integers(size, 2, 1, 1 << 16) and math.prod(size or ()) <= MAX_PIXELS,
         "classes": are_named,
         "colors": are_named
         and isinstance(colors, list)
