@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
-from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
@@ -22,13 +21,15 @@ from torch import nn
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
-from nightlab.data.workers import explained_death, noticed_when_asked
+from nightlab.data.workers import explained_death
 from nightlab.engine.alone import alone_in, check_writable
 from nightlab.engine.calibrate import fit_run
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
+from nightlab.engine.faults import DeadWorkers
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
+from nightlab.engine.validation import evaluated
 from nightlab.errors import InputError
 from nightlab.evaluation.cost import write_cost
 from nightlab.evaluation.evaluator import NightLabEvaluator, evaluation_file, results_table
@@ -248,8 +249,9 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra, predictions=keep)
     inner.source = cfg.MODEL.NIGHTLAB.REGIONS if inner.region_level is not None else "none"
     prepare(inner, cfg)
-    with inner.returning(scores=False), noticed_when_asked():
-        figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
+    workers = DeadWorkers(cfg.DATALOADER.MAX_DEAD_WORKERS)
+    with inner.returning(scores=False):
+        figures = evaluated(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator, workers)
     if not comm.is_main_process():
         return None
     logger.info("%s\n%s", name, results_table(figures, classes, hard))
