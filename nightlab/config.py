@@ -162,7 +162,8 @@ def _add_levels(cfg: CfgNode) -> None:
 
     light = cfg.MODEL.LIGHT = CfgNode()
     # Light adaptation before each level: "" none, "relam" (the paper's), "translation" (a full translation, as
-    # CycleGAN's), or without training "gamma", "clahe" (OpenCV), "torchscript" and "onnx" (a network in FILE).
+    # CycleGAN's), or without training "gamma", "clahe" (OpenCV), "torchscript" and "onnx" (a network in FILE). The
+    # file of "torchscript" is a program, so that this one is to be given on the command line, as ALLOW_PICKLE.
     light.NAME = ""
     # The levels that have one: image, region.
     light.LEVELS = ["image", "region"]
@@ -352,6 +353,12 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
         raise InputError(
             f"{path}: sets MODEL.ALLOW_PICKLE, which lets a checkpoint run code; say on the command line whether you "
             "trust it: MODEL.ALLOW_PICKLE True, or False"
+        )
+    light = cfg.MODEL.LIGHT
+    if light.NAME == "torchscript" and not {"MODEL.LIGHT.NAME", "MODEL.LIGHT.FILE"} & set(opts[::2]):
+        raise InputError(
+            f"{path}: lets each image through a program, {shortened(light.FILE)}; say on the command line whether you "
+            "trust it: MODEL.LIGHT.NAME torchscript, or \"''\" for no light adaptation"
         )
     _merge(cfg, "command line", lambda: cfg.merge_from_list(_widened(cfg, opts)), among=opts[::2])
     return cfg

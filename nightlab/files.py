@@ -47,15 +47,16 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def explained_full_disk() -> Iterator[None]:
-    """Inside, the error of a full disk or a used-up quota becomes an InputError; other errors stay as they are."""
+    """Inside, the error of a full disk, a used-up quota or a disk that has become read-only (as Linux makes one that
+    fails) becomes an InputError; other errors stay as they are."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         raise InputError(
-            f"{error.filename or 'a file of the run'}: cannot be written ({error.strerror}); make room, then run the "
-            "same command with --resume"
+            f"{error.filename or 'a file of the run'}: cannot be written ({error.strerror}); make room, or the disk "
+            "writable again, then run the same command with --resume"
         ) from error
 
 

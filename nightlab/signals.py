@@ -65,28 +65,35 @@ def ends_in_one_line() -> Iterator[None]:
         yield
         return
 
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        logger.warning("%s: stopped, no step was under way; --resume goes on here", signal.Signals(number).name)
-        raise Stopped
-
-    with _handled_by(end):
+    with _handled_by(_end):
         yield
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    logger.warning("%s: stopped, no step was under way; --resume goes on here", signal.Signals(number).name)
+    raise Stopped
 
 
 @contextmanager
-def passed_on(children: Callable[[], Iterable[Any]] = multiprocessing.active_children) -> Iterator[None]:
-    """Inside, a signal to this process goes to its children and does not end it: it waits for what they do.
+def passed_on(children: Callable[[], Iterable[Any]] = multiprocessing.active_children) -> Iterator[list[str]]:
+    """Inside, a signal to this process goes to its children and does not end it: it waits for what they do. Gives the
+    names of the signals that were passed on. One that comes before there is a child ends this process by `Stopped`.
 
     `children`: those that there are when a signal comes, with a method `terminate`.
     """
+    passed: list[str] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        for child in children():
+        told = list(children())
+        if not told:
+            _end(number, frame)
+        passed.append(signal.Signals(number).name)
+        for child in told:
             child.terminate()
 
     with _handled_by(pass_on):
-        yield
+        yield passed
 
 
 @contextmanager

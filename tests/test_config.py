@@ -107,6 +107,14 @@ def test_pickles_are_allowed_on_the_command_line_alone(tmp_path: Path) -> None:
         assert load_config(tmp_path / "own.yaml", ["MODEL.ALLOW_PICKLE", str(said)]).MODEL.ALLOW_PICKLE is said
 
 
+def test_a_torchscript_program_is_asked_for_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("MODEL: {LIGHT: {NAME: torchscript, FILE: strange.pt}}\n")
+    with pytest.raises(InputError, match=r"own\.yaml: lets each image through a program, strange\.pt; say"):
+        load_config(tmp_path / "own.yaml", ["SEED", "1"])
+    for said in ("torchscript", ""):
+        assert load_config(tmp_path / "own.yaml", ["MODEL.LIGHT.NAME", said]).MODEL.LIGHT.NAME == said
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nightlab import signals
-from nightlab.signals import StopRequest, ends_in_one_line, heed_only_parent
+from nightlab.signals import StopRequest, ends_in_one_line, heed_only_parent, passed_on
 
 STATUS = 7
 
@@ -56,6 +56,23 @@ def test_where_no_step_is_under_way_a_signal_just_ends(number, caplog):
         os.kill(os.getpid(), number)
     assert end.value.code == signals.STOPPED and signal.getsignal(number) is before
     assert f"{number.name}: stopped, no step was under way" in caplog.text
+
+
+class Child:
+    terminated = 0
+
+    def terminate(self):
+        self.terminated += 1
+
+
+def test_a_signal_is_passed_on_or_ends_where_there_is_nobody_yet(caplog):
+    child = Child()
+    with passed_on(lambda: [child]) as passed:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert child.terminated == 1 and passed == ["SIGTERM"]
+    with pytest.raises(SystemExit) as end, passed_on(list):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert end.value.code == signals.STOPPED and "SIGTERM: stopped" in caplog.text
 
 
 def test_a_second_signal_ends_what_is_ending():

@@ -9,6 +9,8 @@ from nightlab.errors import InputError
 
 # The entry of an input dict with the errors that it stands in for; absent as a rule.
 BAD_FILES = "bad_files"
+# The entry with the files of its unpaired crops, so that a step can name all that it saw; absent where there are none.
+BESIDE = "files_beside"
 # Tells the draw of replacements from the others that begin with (seed, stage, iteration, slot).
 _DRAW = 100
 

@@ -13,13 +13,13 @@ from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nightlab.data import catalog
-from nightlab.data.bad_files import BAD_FILES, first_good, replacements
+from nightlab.data.bad_files import BAD_FILES, BESIDE, first_good, replacements
 from nightlab.data.held_out import check_weights
 from nightlab.data.mapper import TestMapper, TrainMapper
 from nightlab.data.region_mapper import RegionMapper
 from nightlab.data.set_shares import SetShares
 from nightlab.data.unpaired import UnpairedCrops
-from nightlab.data.workers import begin_worker
+from nightlab.data.workers import begin_worker, noticed_when_asked
 from nightlab.errors import InputError
 
 
@@ -60,13 +60,13 @@ class SlotDataset(Dataset[dict[str, Any]]):
         batch_size: int,
         seed: int,
         stage: int,
-        unpaired: Mapping[str, Callable[[Sequence[int]], Any]] | None = None,
+        unpaired: Mapping[str, UnpairedCrops] | None = None,
         weights: Sequence[float] = (),
         max_bad_files: int = 0,
     ):
         """
         Args:
-            unpaired: more entries of every item, as functions of its key (see `UnpairedCrops`).
+            unpaired: more entries of every item, as functions of its key; their files are named under `BESIDE`.
             weights: how much of training each training set gets, by its number; empty: what it has images.
             max_bad_files: how often a slot may go to another record before the error of its file is raised.
         """
@@ -89,6 +89,7 @@ class SlotDataset(Dataset[dict[str, Any]]):
         for name, draw in self.unpaired.items():
             again = (partial(draw, (*key, turn) if turn else key) for turn in count())
             item[name], more = first_good(again, self.max_bad_files)
+            item.setdefault(BESIDE, []).append(draw.file_name((*key, len(more)) if more else key))
             bad += more
         return item | {BAD_FILES: bad} if bad else item
 
@@ -165,11 +166,69 @@ def build_train_loader(
     )
 
 
-def build_test_loader(cfg: CfgNode, records: Sequence[dict[str, Any]]) -> DataLoader:
-    """Each record once, shared among processes, one image per batch, as detectron2 does."""
-    loader = build_detection_test_loader(list(records), mapper=TestMapper(), num_workers=cfg.DATALOADER.NUM_WORKERS)
+class TestLoader:
+    """Detectron2's loader for tests, whose dead workers are noticed when the next batch is asked for.
+
+    Images whose files have turned bad are left out, and told, where `bad` is given. Where `leave` is given and says so,
+    the rest is left out: the loader is `cut`, and what is found on its images is worth nothing.
+    """
+
+    def __init__(self, loader: DataLoader, bad: dict[str, None] | None, limit: int, leave: Callable[[], bool] | None):
+        self._loader = loader
+        self._bad = bad
+        self._limit = limit
+        self._leave = leave
+        self.cut = False
+
+    def __len__(self) -> int:
+        """Batches, with those that will be left out."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """Raises InputError where more than `limit` files are bad, or where `bad` is not given one."""
+        with noticed_when_asked():
+            batches = iter(self._loader)
+        for batch in batches:
+            if self._leave and self._leave():
+                self.cut = True
+                break
+            errors = [error for item in batch for error in item.get(BAD_FILES, ())]
+            if not errors:
+                yield batch
+            elif self._bad is None or len(self._bad | dict.fromkeys(errors)) > self._limit:
+                raise InputError(errors[-1])
+            else:
+                self._bad |= dict.fromkeys(errors)
+
+
+def build_test_loader(
+    cfg: CfgNode,
+    records: Sequence[dict[str, Any]],
+    *,
+    bad: dict[str, None] | None = None,
+    leave: Callable[[], bool] | None = None,
+) -> TestLoader:
+    """Each record once, shared among processes, one image per batch, as detectron2 does.
+
+    Detectron2 pickles every record, so sources stay outside: a card that lists its ids would be in each, with all ids.
+
+    Args:
+        bad: at most DATALOADER.MAX_BAD_FILES images that cannot be read are left out; their errors become its keys.
+        leave: asked before each image whether to leave out the rest (see `TestLoader`).
+    """
+    sources = {id(record["source"]): record["source"] for record in records}
+    lean = [{**record, "source": id(record["source"])} for record in records]
+    mapper = partial(_as_tested, sources)
+    loader = build_detection_test_loader(lean, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
     loader.worker_init_fn = begin_worker
-    return loader
+    return TestLoader(loader, bad, cfg.DATALOADER.MAX_BAD_FILES, leave)
+
+
+def _as_tested(sources: Mapping[int, Any], record: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return TestMapper()({**record, "source": sources[record["source"]]})
+    except InputError as error:
+        return {BAD_FILES: [str(error)]}
 
 
 def _as_list(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:

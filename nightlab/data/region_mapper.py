@@ -11,6 +11,7 @@ from detectron2.data import transforms as T
 
 from nightlab.data.components import hard_regions
 from nightlab.data.mapper import RandomPhotometric, as_input, read_pair, seeded
+from nightlab.errors import InputError
 from nightlab.modeling.regions import RegionRule, crop_and_zoom, crop_labels, shift_inside
 
 
@@ -102,7 +103,7 @@ class FrameMapper:
     regions as `hard_boxes` float `[N, 4]` (tight, in pixels) and `hard_classes` int64 `[N]`.
 
     Where `measured` holds the IoU gain of regions, by the image's file name, also `candidates` float `[M, 4]` (flipped
-    with the frame) and `gains` float `[M]`.
+    with the frame) and `gains` float `[M]`. Behind them it may hold the height and width that the frame had then.
     """
 
     @configurable
@@ -118,7 +119,7 @@ class FrameMapper:
     ):
         self.hard = list(hard)
         self.limits = {"min_area": min_area, "merge_distance": merge_distance, "per_class": per_class}
-        self.measured: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.measured: dict[str, tuple[torch.Tensor, ...]] = {}
         self.augmentations = T.AugmentationList(_flip_and_colours(flip, photometric))
 
     @classmethod
@@ -133,8 +134,15 @@ class FrameMapper:
         }
 
     def __call__(self, record: dict[str, Any], key: Sequence[int]) -> dict[str, Any]:
+        """Raises InputError that names the file, also where it has another size than when gain was measured on it."""
         image, label = read_pair(record)
-        candidates, gains = self.measured.get(record["file_name"], (torch.zeros(0, 4), torch.zeros(0)))
+        candidates, gains, *size = self.measured.get(record["file_name"], (torch.zeros(0, 4), torch.zeros(0)))
+        if size and tuple(size[0].tolist()) != label.shape:
+            height, width = size[0].tolist()
+            raise InputError(
+                f"{record['file_name']}: has {label.shape[1]}x{label.shape[0]} pixels, and had {width}x{height} when "
+                "gain was measured on it; restore it, or delete the stage's folder to measure anew"
+            )
         augmented = T.AugInput(image, boxes=candidates.numpy(), sem_seg=label)
         with seeded(*key):
             self.augmentations(augmented)

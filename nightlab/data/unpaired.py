@@ -1,6 +1,7 @@
 """Crops of image sets that need no labels: the day (and night) images that the light adaptation learns from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,23 @@ class UnpairedCrops:
         return {"records": records, "set_number": set_number, **own}
 
     def __call__(self, key: Sequence[int]) -> Tensor:
-        with seeded(*key, 1 + self.set_number):
-            record = self.records[np.random.randint(len(self.records))]
+        with self._drawn(key) as record:
             image = record["source"].read_image(record)
             crop = self._scaled(image) if self.rule is None else self._zoomed(image, record, self.rule)
             if np.random.rand() < 0.5:
                 crop = crop[:, ::-1]
         return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+
+    def file_name(self, key: Sequence[int]) -> str:
+        """Of the image that the crop of this key is from."""
+        with self._drawn(key) as record:
+            return record["file_name"]
+
+    @contextmanager
+    def _drawn(self, key: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Inside, what is drawn follows from the key; the record is drawn first."""
+        with seeded(*key, 1 + self.set_number):
+            yield self.records[np.random.randint(len(self.records))]
 
     def _scaled(self, image: np.ndarray) -> np.ndarray:
         """A window of the scaled frame; one that is smaller than the crop is repeated at its border."""

@@ -21,12 +21,15 @@ def begin_worker(worker: int) -> None:
 
 @contextmanager
 def noticed_when_asked() -> Iterator[None]:
-    """Inside, loaders begin whose dead workers are noticed when the next batch is asked for: torch's signal handler,
-    which raises wherever the program is, must not tear a training step."""
+    """Inside, loaders begin; after it, dead workers are noticed when the next batch is asked for. Torch's signal
+    handler, which raises wherever the program is, must not tear a training step. Torch sets it once in a process: with
+    the first loader that has workers, whatever that one loads."""
     before = signal.getsignal(signal.SIGCHLD)
-    yield
-    if threading.current_thread() is threading.main_thread():  # torch sets its handler there alone
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # torch sets its handler there alone
+            signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def death_of_worker(error: RuntimeError) -> str:

@@ -126,6 +126,13 @@ class NightLabCheckpointer(DetectionCheckpointer):
         self._accept_no_light = True
         return self.load(path, checkpointables=[])
 
+    def get_checkpoint_file(self) -> str:
+        """As detectron2's; the folder where the file that should name it is no text, as where it is empty."""
+        try:
+            return super().get_checkpoint_file()
+        except UnicodeDecodeError:
+            return self.save_dir
+
     def last_whole(self) -> Path:
         """The last checkpoint or, where it is missing or damaged, the nearest one before it.
 
@@ -133,6 +140,7 @@ class NightLabCheckpointer(DetectionCheckpointer):
             InputError: none of them can be read.
         """
         last = Path(self.get_checkpoint_file())
+        last = last / "last_checkpoint" if last.is_dir() else last  # which names none
         limit = iteration_of(last) if iteration_of(last) >= 0 else math.inf  # the final one is the latest
         earlier = [path for path in Path(self.save_dir).glob("model_*.pth") if 0 <= iteration_of(path) < limit]
         for path in (last, *sorted(earlier, key=iteration_of, reverse=True)):

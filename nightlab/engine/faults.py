@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from detectron2.utils import comm
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nightlab.data.bad_files import BAD_FILES
+from nightlab.data.bad_files import BAD_FILES, BESIDE
 from nightlab.data.workers import death_of_worker
 from nightlab.errors import InputError, enumerate_some
 
@@ -57,7 +57,8 @@ class BadSteps:
         Raises:
             InputError: the limit is reached.
         """
-        mine = ({name: float(loss.detach()) for name, loss in losses.items()}, [x["file_name"] for x in batch])
+        seen = [file for x in batch for file in (x["file_name"], *x.get(BESIDE, ()))]
+        mine = ({name: float(loss.detach()) for name, loss in losses.items()}, seen)
         every = comm.all_gather(mine)
         names = {name for values, _ in every for name, value in values.items() if not math.isfinite(value)}
         what = ", ".join(sorted(names)) or "the gradient"
@@ -89,7 +90,17 @@ class BadFiles:
         self._new = [error for x in batch for error in x.get(BAD_FILES, ()) if error not in self.known]
         return bool(self._new)
 
-    def share(self) -> None:
+    def look_back(self, errors: Sequence[str]) -> None:
+        """Make known to all processes, which must call it together, what this one met in a validation.
+
+        Raises:
+            InputError: as `share`.
+        """
+        if any(comm.all_gather([error for error in errors if error not in self.known])):
+            self.look([{BAD_FILES: errors}])
+            self.share("left out of the held-out images")
+
+    def share(self, what: str = "left out, another image takes its place") -> None:
         """Make what `look` found known to all processes, which must call it together.
 
         Raises:
@@ -98,7 +109,7 @@ class BadFiles:
         found = dict.fromkeys(error for part in comm.all_gather(self._new) for error in part)
         for error in found:
             self.known.append(error)
-            logger.warning("left out, another image takes its place (bad file %d): %s", len(self.known), error)
+            logger.warning("%s (bad file %d): %s", what, len(self.known), error)
         get_event_storage().put_scalar("bad_files", len(self.known), smoothing_hint=False)
         if len(self.known) > self.limit:
             raise InputError(
@@ -115,8 +126,8 @@ class DeadWorkers:
         self.limit = limit
         self.total = 0
 
-    def died(self, error: RuntimeError, iteration: int) -> None:
-        """Say so, for this process alone.
+    def died(self, error: RuntimeError, when: str) -> None:
+        """Say so, for this process alone. `when`: what it was at, as "iteration 7".
 
         Raises:
             RuntimeError: `error`, where it is about something else or more workers than the limit have died.
@@ -125,5 +136,6 @@ class DeadWorkers:
         self.total += bool(reason)
         if not reason or self.total > self.limit:
             raise error
-        get_event_storage().put_scalar("dead_workers", self.total, smoothing_hint=False)
-        logger.warning("iteration %d: %s (number %d); going on with new workers", iteration, reason, self.total)
+        if has_event_storage():  # an evaluation after training has none
+            get_event_storage().put_scalar("dead_workers", self.total, smoothing_hint=False)
+        logger.warning("%s: %s (number %d); going on with new workers", when, reason, self.total)

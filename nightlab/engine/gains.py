@@ -21,12 +21,13 @@ from nightlab.modeling.weights import read_state_dict
 logger = logging.getLogger(__name__)
 
 GAINS = "gains.pt"
-Measured = dict[str, tuple[Tensor, Tensor]]
+Measured = dict[str, tuple[Tensor, ...]]
 
 
 @torch.no_grad()
 def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, keep: bool = False) -> Measured:
-    """By file name, candidates `[N, 4]` in pixels of the frame and their gain `[N]` (see `LabelRule`).
+    """By file name, candidates `[N, 4]` in pixels of the frame, their gain `[N]` (see `LabelRule`), and the frame's
+    height and width `[2]`, which files of earlier versions do not have.
 
     The processes share the images. They are written to `path`; with `keep`, those that a run left there are taken, so
     that a resumed one learns from the same labels.
@@ -40,18 +41,23 @@ def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, 
     model.eval()
     mine = share_of_process(records)
     counted: dict[str, labelling.Counted] = {}
+    sizes: dict[str, Tensor] = {}
     for record in tqdm(mine, desc="gain of candidates", unit="image", disable=not comm.is_main_process()):
         given = TestMapper()(record)
         image = model.image_pass(given["image"].to(model.device).float())
         found = labelling.counted(model, image, model.view(image, given))
         counted[record["file_name"]] = labelling.Counted(*(x.cpu() for x in found))
+        sizes[record["file_name"]] = torch.tensor([given["height"], given["width"]])
     model.train(training)
-    counted = {name: found for part in comm.all_gather(counted) for name, found in part.items()}
-    measured = labelling.measured_gains(model.labels, counted)
+    parts = comm.all_gather((counted, sizes))
+    counted = {name: found for part, _ in parts for name, found in part.items()}
+    sizes = {name: size for _, part in parts for name, size in part.items()}
+    gains = labelling.measured_gains(model.labels, counted)
+    measured: Measured = {name: (*found, sizes[name]) for name, found in gains.items()}
     if comm.is_main_process():
         write_whole(measured, path)
     comm.synchronize()
-    every = torch.cat([gain for _, gain in measured.values()])
+    every = torch.cat([gain for _, gain in gains.values()])
     share = 100 * float((every > 0).float().mean()) if len(every) else 0.0
     logger.info("%d candidates of %d images, %.0f %% of them gain", len(every), len(measured), share)
     return measured

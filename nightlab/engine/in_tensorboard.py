@@ -7,6 +7,7 @@ import torch
 from detectron2.utils.events import get_event_storage
 
 from nightlab.engine.gains import Measured
+from nightlab.errors import InputError
 from nightlab.evaluation.pictures import draw_record, spread
 from nightlab.modeling.nightlab import NightLab
 
@@ -16,7 +17,7 @@ GAIN_BINS = 50
 
 def put_gains(measured: Measured) -> None:
     """A histogram of the IoU gain of all candidates that HDM learns from; none where there are no candidates."""
-    gains = torch.cat([gain for _, gain in measured.values()])
+    gains = torch.cat([gain for _, gain, *_ in measured.values()])
     if len(gains):
         get_event_storage().put_histogram("hdm/measured_gain", gains, bins=GAIN_BINS)
 
@@ -27,5 +28,8 @@ def put_levels(model: NightLab, records: Sequence[dict[str, Any]]) -> None:
     storage = get_event_storage()
     with model.returning(scores=False):
         for place in spread(len(records), PICTURES):
-            drawn = draw_record(model, records[place], small=True)
+            try:
+                drawn = draw_record(model, records[place], small=True)
+            except InputError:  # a file that turned bad, which validation has named
+                continue
             storage.put_image(f"val/{records[place]['image_id']}", torch.from_numpy(drawn).permute(2, 0, 1))

@@ -8,6 +8,7 @@ from detectron2.engine import hooks
 from detectron2.utils import comm
 
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_whole, iteration_of
+from nightlab.engine.validation import as_of_last_step
 from nightlab.signals import Stopped
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ class KeepBest(hooks.BestCheckpointer):
         if self.best_metric is not None and not is_whole(path):
             logger.warning("%s: missing or damaged; the best from here on takes its place", path)
             self.best_metric = self.best_iter = None
+        if self._val_metric in self.trainer.storage.latest():  # of a validation that was due
+            with as_of_last_step(self.trainer):
+                self._best_checking()
 
     def after_step(self) -> None:
         super().after_step()

@@ -1,5 +1,6 @@
 """Starts the processes of a run: one, several on one or more machines, or those that torchrun has started already."""
 
+import logging
 import os
 import time
 from argparse import Namespace
@@ -13,7 +14,9 @@ from torch import distributed
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from nightlab.errors import InputError, one_line
-from nightlab.signals import STOPPED, Stopped, passed_on
+from nightlab.signals import SIGNALS, STOPPED, Stopped, passed_on
+
+logger = logging.getLogger(__name__)
 
 # How long a process that fails without a remedy waits before it ends.
 PATIENCE_S = 3.0
@@ -34,13 +37,16 @@ def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
         run(args)
     else:
         try:
-            with passed_on():
+            with passed_on() as passed:
                 where = args.num_gpus, args.num_machines, args.machine_rank, args.dist_url
                 launch(_run_with_patience, *where, args=(run, args))
         except ProcessExitedException as end:
-            if end.exit_code == STOPPED:
-                raise Stopped from None
-            raise
+            # In its first seconds a process does not yet know what to do with a signal, and dies of it.
+            if passed and -end.exit_code in SIGNALS:
+                logger.warning("%s: stopped at once; --resume goes on from the last checkpoint", passed[0])
+            elif end.exit_code != STOPPED:
+                raise
+            raise Stopped from None
         except ProcessRaisedException as error:  # its message ends with that of the error in the process
             if f"\n{InputError.__module__}.{InputError.__qualname__}: " in str(error):
                 raise InputError(one_line(error)) from None

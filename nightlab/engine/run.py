@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
-from detectron2.evaluation import inference_on_dataset
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
@@ -23,11 +22,14 @@ from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.data.workers import explained_death
+from nightlab.engine.alone import alone_in, check_writable
 from nightlab.engine.calibrate import fit_run
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
+from nightlab.engine.faults import DeadWorkers
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
+from nightlab.engine.validation import evaluated
 from nightlab.errors import InputError
 from nightlab.evaluation.cost import write_cost
 from nightlab.evaluation.evaluator import NightLabEvaluator, evaluation_file, results_table
@@ -51,6 +53,17 @@ def setup(args: Namespace) -> CfgNode:
     """The run's frozen configuration, its folder, logger and seed, from the arguments of `train_net.py`.
 
     Raises:
+        InputError: as `configured`, or the folder cannot be written to.
+    """
+    cfg = configured(args)
+    begin(cfg, args)
+    return cfg
+
+
+def configured(args: Namespace) -> CfgNode:
+    """The run's frozen configuration.
+
+    Raises:
         InputError: the configuration or a card it names is unusable, a data set it names does not fit the model, or the
             device cannot run it as TEST says.
     """
@@ -59,10 +72,15 @@ def setup(args: Namespace) -> CfgNode:
     check_datasets(cfg)
     check_inference(cfg, torch.device(cfg.MODEL.DEVICE))  # now, and not after the training
     cfg.freeze()
+    return cfg
+
+
+def begin(cfg: CfgNode, args: Namespace) -> None:
+    """The run's folder with its configuration, loggers and seed. Raises InputError where it cannot be written to."""
+    check_writable(cfg.OUTPUT_DIR)
     with kept_config(cfg) if args.eval_only else nullcontext():
         default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own
-    return cfg
 
 
 @contextmanager
@@ -101,9 +119,17 @@ def check_datasets(cfg: CfgNode) -> None:
 @explained_full_disk()
 def run(args: Namespace) -> dict[str, Any]:
     """What `train_net.py` does in every process; the first one returns the figures by checkpoint and data set."""
-    cfg = setup(args)
-    if args.eval_only:
+    cfg = configured(args)
+    if args.eval_only:  # also of a run that goes on
+        begin(cfg, args)
         return evaluate_only(cfg)
+    with alone_in(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
+        begin(cfg, args)
+        return train_and_evaluate(cfg, args)
+
+
+def train_and_evaluate(cfg: CfgNode, args: Namespace) -> dict[str, Any]:
+    """The stages, the calibration, the figures and the report; returns the figures as `run`."""
     record_environment(cfg.OUTPUT_DIR, cfg.MODEL.DEVICE)
     model = train_stages(cfg, args.stage, resume=args.resume)
     results = {}
@@ -223,8 +249,9 @@ def evaluate(cfg: CfgNode, model: nn.Module, name: str, output: Path, extra: dic
     evaluator = NightLabEvaluator(name, classes, hard, output=output, extra=extra, predictions=keep)
     inner.source = cfg.MODEL.NIGHTLAB.REGIONS if inner.region_level is not None else "none"
     prepare(inner, cfg)
+    workers = DeadWorkers(cfg.DATALOADER.MAX_DEAD_WORKERS)
     with inner.returning(scores=False):
-        figures = inference_on_dataset(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator)
+        figures = evaluated(as_tested(cfg, inner), build_test_loader(cfg, records), evaluator, workers)
     if not comm.is_main_process():
         return None
     logger.info("%s\n%s", name, results_table(figures, classes, hard))

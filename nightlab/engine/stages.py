@@ -130,18 +130,21 @@ def _put_aside(folders: Sequence[str]) -> None:
     comm.synchronize()  # all have read what they start from, which may be one of them
     if comm.is_main_process():
         for folder in map(Path, folders):
-            _move_aside(folder, [*folder.glob("model_*.pth"), folder / "last_checkpoint", folder / GAINS])
+            # First what a run resumes from: one that is killed in between must not go on with what is left of this one.
+            _move_aside(folder, [folder / "last_checkpoint", *folder.glob("model_*.pth"), folder / GAINS])
     comm.synchronize()
 
 
 def _move_aside(folder: Path, files: Sequence[Path]) -> None:
-    """Move those files that there are to `earlier/` in their folder, in place of what was there."""
+    """Move those files that there are to `earlier/` in their folder, in place of what was there; where a run was killed
+    at it, beside what it had moved."""
     files = [file for file in files if file.is_file()]
     if files:
         earlier = folder / "earlier"
         logger.warning("%s: the checkpoints of an earlier run are moved to %s", folder, earlier)
-        shutil.rmtree(earlier, ignore_errors=True)
-        earlier.mkdir()
+        if folder / "last_checkpoint" in files:
+            shutil.rmtree(earlier, ignore_errors=True)
+        earlier.mkdir(exist_ok=True)
         for file in files:
             file.rename(earlier / file.name)
 

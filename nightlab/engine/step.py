@@ -75,7 +75,11 @@ class GuardedTrainer(AMPTrainer):
     @property
     def stop_now(self) -> bool:
         """After a step: whether this was the last one, the same in all processes."""
-        return self._others_stop if comm.get_world_size() > 1 else bool(self.stop.signal)
+        return self._others_stop or (comm.get_world_size() == 1 and bool(self.stop.signal))
+
+    def stop_together(self) -> None:
+        """After a step: make it the last one. All processes must do so."""
+        self._others_stop = True
 
     def run_step(self) -> None:
         assert self.model.training, "the model was left in evaluation mode"
@@ -105,7 +109,7 @@ class GuardedTrainer(AMPTrainer):
                     batches = self._data_loader_iter
                 return next(batches)
             except RuntimeError as error:
-                self.workers.died(error, self.iter)
+                self.workers.died(error, f"iteration {self.iter}")
             self._data_loader_iter_obj = None
             self.data_loader._iterator = None  # which keeps its workers from one pass to the next
             self.data_loader.batch_sampler.start_iter = self.iter

@@ -134,10 +134,21 @@ class NightLabTrainer(DefaultTrainer):
             put_gains(mapper.measured)
 
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Figures on the held-out images. In the stages "adapt" and "image", the classes found hard go into the model,
-        and so into its checkpoints; the region stage is judged on the hard regions of the ground truth."""
+        """Figures on the held-out images; none where a signal comes meanwhile: then this was the last step. In the
+        stages "adapt" and "image", the classes found hard go into the model, and so into its checkpoints; the region
+        stage is judged on the hard regions of the ground truth."""
         model = unwrap(self.model)
-        figures = held_out_figures(self.cfg, model, self._data.held_out, VALIDATION_SOURCES.get(self.stage, "none"))
+        source, bad = VALIDATION_SOURCES.get(self.stage, "none"), dict[str, None]()
+        # After the last step, the final checkpoint, by which the stage is finished, must not come before its figures.
+        leave = None if self.iter + 1 == self.max_iter else lambda: bool(self._stop.signal)
+        figures = held_out_figures(
+            self.cfg, model, self._data.held_out, source, bad=bad, leave=leave, workers=self._trainer.workers
+        )
+        self._trainer.files.look_back(list(bad))
+        if not figures:
+            logger.warning("iteration %d: the validation is left; the run that goes on makes up for it", self.iter)
+            self._trainer.stop_together()
+            return {}
         if comm.is_main_process():
             put_levels(model, self._data.held_out)
         if self.stage in ("adapt", "image"):

@@ -19,6 +19,7 @@ from nightlab.evaluation.calibration import BINS, as_json, bin_counts, expected_
 from nightlab.evaluation.image_counts import ImageCounts, in_order
 from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
 from nightlab.evaluation.pictures import write_image
+from nightlab.files import written_aside
 from nightlab.modeling.scored import decision
 
 LEVELS = ("sem_seg", "sem_seg_image_level")
@@ -130,7 +131,8 @@ class NightLabEvaluator(SemSegEvaluator):
         for level, (ids, counts) in per_image.items():
             arrays |= {"image_ids": ids, level: counts}
         counts_file = output.with_name(f"{output.stem}_per_image.npz")
-        np.savez_compressed(counts_file, **arrays)
+        with written_aside(counts_file) as aside:
+            np.savez_compressed(aside, **arrays)
         document = {
             "dataset": self._dataset_name,
             **self._extra,
@@ -144,7 +146,8 @@ class NightLabEvaluator(SemSegEvaluator):
         }
         if self._predictions:
             document["predictions"] = str(self._predictions.relative_to(output.parent))
-        output.write_text(json.dumps(document, indent=1) + "\n")
+        with written_aside(output) as aside:
+            aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:

@@ -99,7 +99,7 @@ def _record(history: list[dict[str, Any]], entry: dict[str, Any]) -> None:
 
 
 def _read_evaluations(run: RunFiles) -> None:
-    for path in sorted(run.folder.glob("evaluation/*/*.json")):
+    for path in sorted(run.folder.glob("evaluation/*/[!.]*.json")):
         document = _read_json(run, path, "")
         if isinstance(document.get("results"), dict) and isinstance(document["results"].get("sem_seg"), dict):
             run.evaluations.append(Evaluation(path.parent.name, path.stem, document, path))

@@ -1,6 +1,7 @@
 """What an exported model tells about itself: checked before it is believed, since anybody can write such a file."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ METADATA_KEY = "nightlab"
 # Labels are bytes, and 255 is no class.
 MAX_CLASSES = 255
 MAX_REGIONS = 10_000
+# Of the frames that a graph takes, to which all others are scaled: those of 8K.
+MAX_PIXELS = 36_000_000
 
 
 def read_metadata(path: str | Path, told: str | None) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def read_metadata(path: str | Path, told: str | None) -> dict[str, Any]:
     classes = classes if isinstance(classes, list) else []
     are_named = 0 < len(classes) <= MAX_CLASSES and all(map(_is_name, classes))
     right = {
-        "size": _are_integers(size, 2, 1, 1 << 16),
+        "size": _are_integers(size, 2, 1, 1 << 16) and math.prod(size or ()) <= MAX_PIXELS,
         "classes": are_named,
         "colors": are_named
         and isinstance(colors, list)

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from nightlab.data.bad_files import BAD_FILES, first_good, replacements
+from nightlab.data.bad_files import BAD_FILES, BESIDE, first_good, replacements
 from nightlab.data.loader import SlotDataset
 from nightlab.engine.run import run
 from nightlab.errors import InputError
@@ -56,8 +56,10 @@ def test_unpaired_crops_are_replaced_too():
             raise InputError("day.png: gone")
         return key
 
+    draw.file_name = lambda key: f"{key[4:]}.png"
     item = dataset(unpaired={"day": draw})[(0, 0)]
     assert item["day"] == (1, 0, 0, 0, 1) and "day.png: gone" in item[BAD_FILES]
+    assert item[BESIDE] == ["(1,).png"], "the file that took its place"
 
 
 def test_training_goes_on_without_a_bad_file_and_resumes_exactly(config, tmp_path, tiny_root):  # noqa: F811

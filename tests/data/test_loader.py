@@ -1,5 +1,6 @@
 """Tests of the loaders: which record goes where is a function of seed, stage, iteration and slot."""
 
+import numpy as np
 import pytest
 
 from nightlab.data import loader
@@ -53,3 +54,24 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setattr(loader.comm, "get_world_size", lambda: 3)
     with pytest.raises(InputError, match="IMS_PER_BATCH"):
         loader.SlotSampler(4)
+
+
+class Listed:
+    """A source that no record may take along into detectron2's list, which pickles each."""
+
+    def __reduce__(self):
+        raise AssertionError("a card that lists its ids would be in each record, with all ids")
+
+    def read_image(self, record):
+        return np.full((2, 3, 3), int(record["image_id"]), np.uint8)
+
+    def read_label(self, record):
+        return np.zeros((2, 3), np.uint8)
+
+
+def test_records_to_evaluate_are_kept_without_their_source(nano_cfg):
+    nano_cfg.DATALOADER.NUM_WORKERS = 0
+    source = Listed()
+    records = [{"image_id": str(i), "file_name": f"{i}.png", "source": source} for i in range(3)]
+    given = [item for batch in loader.build_test_loader(nano_cfg, records) for item in batch]
+    assert [int(item["image"].max()) for item in given] == [0, 1, 2] and "source" not in given[0]

@@ -11,6 +11,7 @@ from nightlab.config import load_config
 from nightlab.data.components import hard_regions
 from nightlab.data.mapper import seeded
 from nightlab.data.region_mapper import FrameMapper, RegionMapper
+from nightlab.errors import InputError
 from nightlab.modeling.regions import RegionRule
 
 HARD = (False, True, True, False)
@@ -267,6 +268,17 @@ def test_measured_candidates_follow_the_flip():
         seen.add(flipped)
     assert seen == {False, True}
     assert "candidates" not in frames()(record, KEYS[0])
+
+
+def test_a_frame_that_has_another_size_than_when_it_was_measured_is_refused():
+    record, mapper = Blocks(street()).record, frames()
+    height, width = street().shape
+    for size in ((), (torch.tensor([height, width]),)):
+        mapper.measured = {record["file_name"]: (torch.zeros(1, 4), torch.zeros(1), *size)}
+        assert len(mapper(record, KEYS[0])["candidates"]) == 1
+    mapper.measured = {record["file_name"]: (torch.zeros(1, 4), torch.zeros(1), torch.tensor([7, 9]))}
+    with pytest.raises(InputError, match=rf"has {width}x{height} pixels, and had 9x7 when gain was measured"):
+        mapper(record, KEYS[0])
 
 
 def test_boxes_lie_on_their_regions():

@@ -38,6 +38,14 @@ def test_crops_follow_from_their_key(options):
     assert len({tuple(crop[0, 0].tolist()) for crop in drawn}) > 5, "other places, mirrored or not"
 
 
+def test_the_file_of_a_crop():
+    records = [{**record, "file_name": f"{record['colour']}.png"} for record in RECORDS]
+    crops = UnpairedCrops(records, crop_size=(16, 24), set_number=1)
+    for i in range(10):
+        colour = int(crops((1, 0, i, 2))[1].float().mean().round())
+        assert crops.file_name((1, 0, i, 2)) == f"{colour}.png"
+
+
 def test_two_sets_are_drawn_apart():
     day, night = (UnpairedCrops(RECORDS, crop_size=(16, 24), set_number=n) for n in (0, 1))
     assert any(not torch.equal(day((1, 0, i, 0)), night((1, 0, i, 0))) for i in range(5))

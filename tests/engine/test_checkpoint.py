@@ -154,6 +154,15 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(tmp_path, damage,
     assert "model_0000002.pth: missing or damaged; going on from the one before it, model_0000001.pth" in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"model_000"])
+def test_where_the_name_of_the_last_checkpoint_is_damaged_the_latest_is_taken(tmp_path, content, caplog):
+    checkpointer = run_folder(tmp_path, 1, 2)
+    (tmp_path / "last_checkpoint").write_bytes(content)
+    with caplog.at_level("WARNING", "nightlab"):
+        assert checkpointer.resume_or_load("", resume=True)["iteration"] == 2
+    assert "missing or damaged; going on from the one before it, model_0000002.pth" in caplog.text
+
+
 def test_without_a_whole_checkpoint_nothing_is_begun_anew(tmp_path):
     checkpointer = run_folder(tmp_path, 1)
     truncated(tmp_path / "model_0000001.pth")

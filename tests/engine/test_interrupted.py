@@ -10,12 +10,21 @@ import time
 
 import pytest
 import torch
+from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
+from torch.utils.data._utils import signal_handling
 
-from nightlab.engine.run import run
+from nightlab.data import catalog
+from nightlab.data.mapper import TestMapper as Mapper  # pytest would take it for a test
+from nightlab.engine.faults import BadFiles, DeadWorkers
+from nightlab.engine.run import configured, run
 from nightlab.engine.step import GuardedTrainer
+from nightlab.engine.validation import held_out_figures
 from nightlab.errors import InputError
+from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.signals import STOPPED
 
+from ..torture.kill_resume import equal
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
 
 BARE = ("DATASETS.TEST", "()", "SOLVER.CHECKPOINT_PERIOD", "100")
@@ -55,6 +64,34 @@ def test_a_signal_right_after_the_first_line_of_the_log(config, monkeypatch):  #
     with pytest.raises(SystemExit) as end:
         run(arguments(config, *BARE, "SOLVER.LOG_PERIOD", "1"))
     assert end.value.code == STOPPED
+
+
+def test_a_signal_in_a_validation_does_not_wait_for_its_end(config, tmp_path, monkeypatch):  # noqa: F811
+    """What was left is made up for, before the first step: every checkpoint is that of the undisturbed run."""
+    given = [*BARE[:2], "SOLVER.CHECKPOINT_PERIOD", "1", "SOLVER.MAX_ITER", "3", "TEST.CALIBRATION_IMAGES", "0"]
+    run(arguments(config, *given))
+    stopped, process, seen = tmp_path / "stopped", NightLabEvaluator.process, []
+
+    def signalled(self, *pair):
+        seen.append(pair)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process(self, *pair)
+
+    given += ["OUTPUT_DIR", str(stopped)]
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(NightLabEvaluator, "process", signalled)
+        run(arguments(config, *given))
+    assert end.value.code == STOPPED and len(seen) == 1, "the second of two images was not waited for"
+    assert (stopped / "last_checkpoint").read_text() == "model_0000001.pth"
+    assert not (stopped / "model_best.pth").exists()
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):  # and again, in what is made up for
+        patch.setattr(NightLabEvaluator, "process", signalled)
+        run(arguments(config, *given, resume=True))
+    assert (stopped / "last_checkpoint").read_text() == "model_0000001.pth"
+    run(arguments(config, *given, resume=True))
+    for name in ("model_best.pth", "model_0000002.pth", "model_final.pth"):
+        first, second = (torch.load(tmp_path / run_ / name, weights_only=True) for run_ in ("out", "stopped"))
+        assert equal(first, second), name
 
 
 def test_a_signal_in_the_evaluation_after_training(config, tmp_path, monkeypatch):  # noqa: F811
@@ -99,6 +136,66 @@ def test_a_full_disk_gives_one_line(config, monkeypatch):  # noqa: F811
     disturbed_at(monkeypatch, 1, full)
     with pytest.raises(InputError, match=r"^metrics\.json: cannot be written .No space left.*--resume"):
         run(arguments(config, *BARE))
+
+
+def test_an_evaluation_leaves_no_handler_that_could_tear_a_step(config, monkeypatch):  # noqa: F811
+    """Torch sets the one that raises wherever the program is with the first loader that has workers: the evaluation's,
+    where a run begins with one, as to ask a given image level what is hard."""
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    cfg = configured(arguments(config, "DATALOADER.NUM_WORKERS", "1"))
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        held_out_figures(cfg, build_model(cfg), catalog.load(cfg.DATASETS.VAL), "none")
+        assert signal_handling._SIGCHLD_handler_set and signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.fixture
+def validating(config):  # noqa: F811
+    cfg = configured(arguments(config, "DATALOADER.NUM_WORKERS", "1"))
+    model, records = build_model(cfg), catalog.load(cfg.DATASETS.VAL)
+    return lambda records=records, **more: held_out_figures(cfg, model, records, "none", **more), records
+
+
+def test_a_worker_that_dies_in_a_validation_is_replaced(validating, tmp_path, monkeypatch, caplog):
+    figures, _ = validating
+    undisturbed, mapped, times = figures(), Mapper.__call__, tmp_path / "times"
+
+    def dying(self, record):
+        if record["image_id"] == "b1" and (not times.exists() or times.read_text() == "always"):
+            times.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return mapped(self, record)
+
+    monkeypatch.setattr(Mapper, "__call__", dying)
+    with caplog.at_level("WARNING", "nightlab"):
+        assert figures(workers=DeadWorkers(1)) == pytest.approx(undisturbed, nan_ok=True)
+    assert re.search(r"evaluation: DataLoader worker .* \(number 1\); going on with new workers", caplog.text)
+    times.write_text("always")
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        figures(workers=DeadWorkers(1))
+
+
+def test_a_held_out_image_that_turns_bad_is_left_out_and_counted(validating, tiny_root, caplog):
+    figures, records = validating
+    first = figures(records[:1])
+    (tiny_root / "labels" / "b1.png").unlink()
+    with pytest.raises(InputError, match=r"b1\.png: no such file"):
+        figures()
+    bad = {}
+    assert figures(bad=bad) == pytest.approx(first, nan_ok=True)
+    files = BadFiles(1)
+    with EventStorage() as storage, caplog.at_level("WARNING", "nightlab"):
+        for _ in range(2):  # as in the next validation
+            files.look_back(list(bad))
+        assert storage.latest()["bad_files"] == (1, 0)
+        assert caplog.text.count("left out of the held-out images (bad file 1)") == 1
+        with pytest.raises(InputError, match="MAX_BAD_FILES: 2 files turned bad"):
+            files.look_back(["another"])
+    (tiny_root / "images" / "b0.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no held-out image can be read: .*b0"):
+        figures(bad={})
 
 
 def test_workers_that_die_are_replaced_up_to_a_limit(config, tmp_path, monkeypatch, caplog):  # noqa: F811

@@ -24,6 +24,7 @@ def test_checkpoints_of_interrupted_runs_do_not_pile_up(tmp_path):
 def test_a_damaged_best_checkpoint_is_forgotten(tmp_path, caplog):
     checkpointer = run_folder(tmp_path, 1)
     hook = KeepBest(2, checkpointer)
+    hook.trainer = SimpleNamespace(storage=EventStorage())
     hook.load_state_dict({"best_metric": 50.0, "best_iter": 1})
     checkpointer.save("model_best")
     hook.before_train()

@@ -26,7 +26,8 @@ from nightlab.engine.trainer import NightLabTrainer
 
 folder, config, card = sys.argv[1:]
 opts = ["DATASETS.CARDS", f"['{card}']", "MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.CHANNELS", "8"]
-opts += ["DATASETS.DAY", "('tiny_val',)", "TEST.PICTURES", "0", "TEST.EVAL_PERIOD", "0"]
+opts += ["DATASETS.DAY", "('tiny_val',)", "TEST.PICTURES", "0", "TEST.EVAL_PERIOD", "0", "MODEL.ADAPT.ENABLED", "True"]
+opts += ["MODEL.ADAPT.DISCRIMINATOR_CHANNELS", "8", "STAGES.ADAPT.MAX_ITER", "2", "INPUT.CROP_SIZE", "[48, 96]"]
 train, mapped, counts, compared = NightLabTrainer.train, FrameMapper.__call__, [], []
 
 def trained(self):
@@ -104,7 +105,7 @@ def test_all_stages_in_two_processes(dual, sparse, tmp_path):  # noqa: F811
     assert done.returncode == 0, done.stderr[-3000:]
     first, second, alone = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0", "1", "alone"))
     assert first["compared"] == second["compared"], "equal weights and statistics after every stage"
-    assert [stage for stage, _ in first["compared"]] == ["light", "image", "region", "rdn", "hdm"]
+    assert [stage for stage, _ in first["compared"]] == ["light", "adapt", "image", "region", "rdn", "hdm"]
     at = [{(stage, iteration): boxes for stage, iteration, boxes in part["counts"]} for part in (first, second)]
     assert any((at[0][key] == 0) != (at[1][key] == 0) for key in at[0]), "a hard region in one process only"
     assert second["results"] == {"best": {}, "last": {}}

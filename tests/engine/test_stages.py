@@ -1,16 +1,18 @@
 """All stages in one command: order, hand-over, resuming, and what happens where there is nothing hard."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from detectron2.checkpoint import DetectionCheckpointer
 from PIL import Image
 
 from nightlab.config import load_config
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import run, setup
-from nightlab.engine.stages import hard_classes
+from nightlab.engine.stages import _put_aside, hard_classes
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
 
@@ -211,6 +213,26 @@ def test_what_an_earlier_run_left_does_not_count_as_finished(dual, tmp_path, cap
     new, image = weights(stages / "hdm" / "model_final.pth"), weights(stages / "image" / "model_best.pth")
     assert {"image_level", "region_level", "detector"} <= changed(first, new)
     assert not {key for key in image if key.startswith("image_level.") and not torch.equal(image[key], new[key])}
+
+
+def test_a_run_that_is_killed_while_it_moves_checkpoints_does_not_go_on_with_the_rest(tmp_path, monkeypatch):
+    names = ["last_checkpoint", "model_0000001.pth", "model_final.pth"]
+    for name in names:
+        (tmp_path / name).write_text("model_final.pth")
+    moved, rename = [], Path.rename
+
+    def killed(self, target):
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(self.name)
+        return rename(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        _put_aside([tmp_path])
+    assert not DetectionCheckpointer(torch.nn.Linear(1, 1), str(tmp_path)).has_checkpoint()
+    _put_aside([tmp_path])
+    assert sorted(file.name for file in (tmp_path / "earlier").iterdir()) == names, "none is lost"
 
 
 def test_the_best_checkpoint_of_an_earlier_run_does_not_stand_in_for_one_that_has_none(dual, tmp_path):

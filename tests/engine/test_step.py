@@ -70,6 +70,14 @@ def test_a_bad_step_changes_nothing_and_is_named(spoil, caplog):
     assert f"{spoil}.png" in caplog.text and ("the gradient" if spoil == "gradient" else "loss_b") in caplog.text
 
 
+def test_images_that_stand_beside_the_others_are_named_too(caplog):
+    """Those of a light adaptation, by day."""
+    made = trainer(batch("nan", files_beside=["day.png"]))
+    with EventStorage(), caplog.at_level("WARNING", "nightlab"):
+        made.run_step()
+    assert "images: nan.png, day.png" in caplog.text
+
+
 def test_several_bad_steps_in_a_row_end_training():
     made = trainer(*[batch("nan")] * 2, batch(), *[batch("nan")] * 3)
     with EventStorage():

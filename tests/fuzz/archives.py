@@ -220,6 +220,8 @@ def bad_exports() -> dict[str, bytes]:
         "no_text.onnx": whole.replace(b"dark", b"d\xffrk"),
         "no_name.onnx": whole.replace(b"labels", b"l\xffbels"),
     }
+    large = 8000, 8000  # its graph takes such frames, to which every photo would be enlarged
+    files["size_large.onnx"] = exported(METADATA | {"size": large}, size=large)
     return files | {"input.onnx": exported(name="picture"), "empty.onnx": b"", "text.onnx": b"no model"}
 
 

@@ -200,7 +200,7 @@ def kill_in(part: str, config: Path, folder: Path, after: float, parts: Sequence
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return part_of(folder, parts)
-        time.sleep(0.005)
+        time.sleep(0.02)
     return "finished"
 
 
