@@ -37,13 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def title(file: Path) -> str:
+    """What the page calls the model of a file; the configuration of a run is known by the run's folder."""
+    return file.resolve().parent.name if file.name == "config.yaml" else file.name
+
+
 def build(options: argparse.Namespace) -> object:
     """The server of the model and the limits asked for, listening."""
     check_installed()
     limits = Limits(options.max_megabytes, options.max_megapixels)
     model = stepped(options.model, options.config_file, options.opts)
     examples = of_folder(options.examples) if options.examples else made(model.size)
-    room = Room((options.model or options.config_file).name, model, examples, limits, options.longest_side)
+    room = Room(title(options.model or options.config_file), model, examples, limits, options.longest_side)
     server = create_server(create_app(room, trusted_hosts(options.host)), options.host, options.port, limits)
     room.desk.open()
     return server

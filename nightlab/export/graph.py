@@ -5,6 +5,7 @@ The image level and the parts of the region level are the model's own; only what
 """
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,9 @@ class ImageLevelGraph(nn.Module):
 
     def __init__(self, model: NightLab):
         super().__init__()
-        self.model = model
+        # Without the parts that it does not run, whose weights torch.export would save all the same.
+        self.model = copy(model)
+        self.model._modules = {**model._modules, "region_level": None, "detector": None}
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         # A plain tuple: torch.export saves no named one.

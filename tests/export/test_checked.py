@@ -59,6 +59,10 @@ def test_three_lines_serve_the_checkpoint_too(both, tiny_cfg, images, tmp_path):
 def test_the_image_level_alone(predictor, images, tmp_path, suffix):
     path = tmp_path / f"image{suffix}"
     assert export(predictor, path, SIZE, images, level="image").mean >= 0.999
+    assert predictor.model.region_level is not None, "the model is left as it is"
+    if suffix == ".pt2":
+        names = torch.export.load(path).state_dict
+        assert names and not any("region_level" in name or "detector" in name for name in names)
     model = nightlab.load(path)
     seen, expected = model(images[0]), predictor(images[0])
     assert model.metadata["level"] == "image" and model.metadata["max_regions"] == 0 and not seen.regions

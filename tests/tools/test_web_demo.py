@@ -29,6 +29,11 @@ def test_what_cannot_be_started(demo, capsys, monkeypatch, arguments, message):
     assert error.startswith("web_demo.py: ") and message in error and error.count("\n") == 1
 
 
+def test_a_run_is_shown_by_its_folder(demo, tmp_path):
+    assert demo.title(tmp_path / "my_run" / "config.yaml") == "my_run"
+    assert demo.title(tmp_path / "my_run" / "model.onnx") == "model.onnx"
+
+
 @pytest.fixture
 def given(nano_cfg, tmp_path):
     """The arguments of a small checkpoint, on a free port."""
