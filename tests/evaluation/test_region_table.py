@@ -125,7 +125,7 @@ def test_drawing(tmp_path, documents):
 
 def test_a_source_has_one_colour_in_both_plots(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: (path.touch(), drawn.append(figure)))
     draw_study([document(), document(2.0)], tmp_path / "study.png")
     left, right = drawn[0].axes
     curves = {line.get_label(): line for line in right.lines}
