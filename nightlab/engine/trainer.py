@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, EventStorage
 from torch import nn
 
@@ -54,6 +55,10 @@ class NightLabTrainer(DefaultTrainer):
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
         self._data = StageData(cfg, hard)
         logger.info("%d images to train on, %d held out", len(self._data.train), len(self._data.held_out))
+        if cfg.SEED >= 0:
+            # What no checkpoint brings begins as in a process that has done nothing before: in one like that a stage
+            # begins anew that was killed before its first checkpoint.
+            seed_all_rng(cfg.SEED + comm.get_rank())
         model: Any = synchronise_batch_norm(build_model(cfg), cfg)
         optimizer = build_optimizer(cfg, model)
         loader = self._data.loader(learns_light=model.learns_light)

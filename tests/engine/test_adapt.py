@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from nightlab.config import load_config
-from nightlab.engine.plan import stages_of
+from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import run, setup
 from nightlab.engine.stages import train_stages
+from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
@@ -58,3 +59,11 @@ def test_its_place_among_the_stages(config):  # noqa: F811
     assert stages_of(load_config(config)) == ["image"]
     with pytest.raises(InputError, match="--stage adapt: this configuration has only the stages light, image"):
         train_stages(load_config(config, light), "adapt")
+
+
+def test_a_stage_begins_alike_whatever_its_process_did_before(config):  # noqa: F811
+    """As one that was killed before its first checkpoint begins anew, in a process that trained no stage before it. The
+    discriminator comes from no checkpoint."""
+    cfg = stage_config(setup(arguments(config, *OPTS)), "adapt")
+    first, _, second = (NightLabTrainer(cfg).model.state_dict(), torch.rand(7), NightLabTrainer(cfg).model.state_dict())
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
