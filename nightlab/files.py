@@ -60,9 +60,19 @@ def explained_full_disk() -> Iterator[None]:
         ) from error
 
 
+def write_json_aside(path: Path, content: object) -> None:
+    """Write a JSON file that others go by, in place of what was there (see `written_aside`)."""
+    with written_aside(path) as aside:
+        aside.write_text(_as_text(content), encoding="utf-8")
+
+
 def write_json(path: Path, content: object) -> None:
     """Write what `--json` of a command line asks for. Raises InputError where the file cannot be written."""
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        path.write_text(_as_text(content), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --json") from None
+
+
+def _as_text(content: object) -> str:
+    return json.dumps(content, indent=1) + "\n"

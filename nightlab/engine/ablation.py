@@ -16,7 +16,7 @@ from nightlab.engine.plan import CHOICES
 from nightlab.engine.stages import BEST, LAST
 from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.ablation import Row, Study
-from nightlab.files import written_aside
+from nightlab.files import write_json_aside
 from nightlab.signals import STOPPED, passed_on
 
 TRAIN_NET = Path(__file__).resolve().parents[2] / "projects" / "NightLab" / "train_net.py"
@@ -79,8 +79,7 @@ def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Traini
                 continue
             folder = study.run_folder(output, row, seed)
             folder.mkdir(parents=True, exist_ok=True)
-            with written_aside(folder / SETTINGS) as aside:
-                aside.write_text(json.dumps(settings(study, output, row, seed), indent=1) + "\n", encoding="utf-8")
+            write_json_aside(folder / SETTINGS, settings(study, output, row, seed))
             yield Event(row, seed, "started")
             status = training(row, options(study, output, row, seed), folder / LOG, num_gpus)
             if status in STOPS:

@@ -37,7 +37,7 @@ from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
-from nightlab.files import explained_full_disk, write_json
+from nightlab.files import explained_full_disk, write_json_aside
 from nightlab.modeling.inference import check_inference, how_tested, prepare
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -177,7 +177,7 @@ def copy_evaluation(cfg: CfgNode, twin: str, kind: str) -> None:
         shutil.copyfile(counts, target.with_name(f"{target.stem}_per_image.npz"))
         document = json.loads(source.read_text(encoding="utf-8"))
         document |= {"kind": kind, "checkpoint": CHECKPOINTS[kind], "per_image": f"{target.stem}_per_image.npz"}
-        write_json(target, document)
+        write_json_aside(target, document)
         logger.info("%s, %s checkpoint: the same iteration as the %s one: %s", name, kind, twin, target)
 
 

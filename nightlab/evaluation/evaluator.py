@@ -1,6 +1,5 @@
 """detectron2's SemSegEvaluator for NightLab: both levels, hard and easy classes, calibration; counts only."""
 
-import json
 import logging
 import math
 from collections import OrderedDict
@@ -19,7 +18,7 @@ from nightlab.evaluation.calibration import BINS, as_json, bin_counts, expected_
 from nightlab.evaluation.image_counts import ImageCounts, in_order
 from nightlab.evaluation.metrics import class_counts, confusion_matrix, summarize
 from nightlab.evaluation.pictures import write_image
-from nightlab.files import written_aside
+from nightlab.files import write_json_aside, written_aside
 from nightlab.modeling.scored import decision
 
 LEVELS = ("sem_seg", "sem_seg_image_level")
@@ -146,8 +145,7 @@ class NightLabEvaluator(SemSegEvaluator):
         }
         if self._predictions:
             document["predictions"] = str(self._predictions.relative_to(output.parent))
-        with written_aside(output) as aside:
-            aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json_aside(output, document)
 
 
 def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:

@@ -18,7 +18,7 @@ from torch import nn
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import mean_iou
-from nightlab.files import written_aside
+from nightlab.files import write_json_aside, written_aside
 from nightlab.level_panels import SMALL_WIDTH, Regions, level_panels, region_names, small_panels
 from nightlab.modeling.scored import IMAGE_LEVEL as SUFFIX
 from nightlab.modeling.scored import decision
@@ -71,8 +71,7 @@ def write_pictures(cfg: CfgNode, model: nn.Module, name: str, evaluation: str | 
         entries.append(entry)
     index = {key: document.get(key) for key in ("dataset", "kind", "checkpoint", "iteration")}
     index |= {"ranked": len(ranked.ids), "ranked_by": "mIoU" if ranked.before is None else "gain", "pictures": entries}
-    with written_aside(folder / "index.json") as aside:
-        aside.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    write_json_aside(folder / "index.json", index)
     for stale in set(folder.glob("*.png")) - set(files):
         stale.unlink()
     logger.info("%d pictures in %s", len(files), folder)

@@ -17,7 +17,7 @@ from nightlab.data.preparation.layouts import STATE
 from nightlab.data.preparation.parallel import in_parallel
 from nightlab.data.preparation.report import PartReport
 from nightlab.errors import InputError
-from nightlab.files import written_aside
+from nightlab.files import write_json_aside, written_aside
 
 
 def prepare(part: Part, output: Path, *, workers: int | None = None, progress: bool = True) -> PartReport:
@@ -47,8 +47,7 @@ def prepare(part: Part, output: Path, *, workers: int | None = None, progress: b
         ):
             report.add(split, image_id, outcome)
         state = {**state, key: space}
-        with written_aside(output / STATE) as aside:
-            aside.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        write_json_aside(output / STATE, state)
     if not any(report.ids.values()):
         raise InputError(f"{output}: no usable pair of {part.title}; " + "; ".join(report.faults[:3]))
     return report
