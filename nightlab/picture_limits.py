@@ -5,6 +5,8 @@ import struct
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded (Pillow's limit for decompression bombs)."""
+MAX_FRAME_PIXELS = 36_000_000
+"""Of 8K: of frames to segment. One of 19 classes takes some hundred bytes a pixel, in the model and in the panels."""
 MAX_BYTES = 1 << 30
 """Larger files are not read: 16-bit RGB of `MAX_PIXELS` as it stands in memory."""
 MAX_SCANS = 100

@@ -18,7 +18,6 @@ from typing import Any
 from detectron2.modeling import build_model
 from tabulate import tabulate
 
-from nightlab.arguments import file_ending_in
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.engine.calibrate import fit_file, held_out_records, with_and_without
@@ -74,12 +73,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CFG")
     parser.add_argument("--weights", required=True, type=Path, metavar="FILE", help="the checkpoint")
-    parser.add_argument(
-        "--output",
-        type=file_ending_in(".pth"),
-        metavar="FILE",
-        help="the calibrated checkpoint (default: <weights>_calibrated.pth beside it)",
-    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="(default: <weights>_calibrated.pth beside it)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures there")
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the configuration")
     return parser.parse_args(arguments)

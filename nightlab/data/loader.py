@@ -87,9 +87,9 @@ class SlotDataset(Dataset[dict[str, Any]]):
         order = chain([index], replacements(self.records, index, key))
         item, bad = first_good((partial(self.mapper, self.records[i], key) for i in order), self.max_bad_files)
         for name, draw in self.unpaired.items():
-            again = (partial(draw, (*key, turn) if turn else key) for turn in count())
-            item[name], more = first_good(again, self.max_bad_files)
-            item.setdefault(BESIDE, []).append(draw.file_name((*key, len(more)) if more else key))
+            again = (partial(_named, draw, (*key, turn) if turn else key) for turn in count())
+            (item[name], file_name), more = first_good(again, self.max_bad_files)
+            item.setdefault(BESIDE, []).append(file_name)
             bad += more
         return item | {BAD_FILES: bad} if bad else item
 
@@ -222,6 +222,10 @@ def build_test_loader(
     loader = build_detection_test_loader(lean, mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
     loader.worker_init_fn = begin_worker
     return TestLoader(loader, bad, cfg.DATALOADER.MAX_BAD_FILES, leave)
+
+
+def _named(draw: UnpairedCrops, key: Sequence[int]) -> tuple[torch.Tensor, str]:
+    return draw(key), draw.file_name(key)
 
 
 def _as_tested(sources: Mapping[int, Any], record: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,12 @@ import numpy as np
 
 from nightlab.data.reading import NO_SPLIT_REMEDY, read_image
 from nightlab.errors import InputError
+from nightlab.picture_limits import MAX_FRAME_PIXELS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 USUAL_RATE = 25.0
 # What cameras and screens have, and what encoders can write.
 HIGHEST_RATE = 1000.0
-# Of 8K. A frame of 19 classes takes some hundred bytes a pixel, in the model and in the panels.
-MAX_FRAME_PIXELS = 36_000_000
 LONGEST_ASPECT = 20
 # So many frames in a row that cannot be decoded are the end, whatever length the file's header names.
 MAX_UNREAD = 250

@@ -168,7 +168,14 @@ def _figures(sample: Sample, temperature: float) -> dict[str, Any]:
 
 
 def fit_file(cfg: CfgNode, model: NightLab, weights: Path, output: Path) -> dict[str, Any]:
-    """Load a checkpoint, fit its calibration, and write the checkpoint with it, all else as it was, to `output`."""
+    """Load a checkpoint, fit its calibration, and write the checkpoint with it, all else as it was, to `output`.
+
+    Raises:
+        InputError: `output` has another ending than .pth, which is known before anything is fitted, or as
+            `write_calibrated`.
+    """
+    if output.suffix != ".pth":
+        raise InputError(f"{output}: name a file that ends in .pth")
     NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(str(weights), checkpointables=[])
     document = fit(cfg, model)
     if comm.is_main_process():
@@ -183,8 +190,6 @@ def write_calibrated(model: NightLab, weights: Path, output: Path) -> None:
     Raises:
         InputError: `output` cannot be written.
     """
-    if output.suffix != ".pth":
-        raise InputError(f"{output}: name a file that ends in .pth")
     state = read_state_dict(weights)
     held = state.get("model", state)
     held |= {name: value.cpu() for name, value in model.state_dict().items() if name in UNCALIBRATED}

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from nightlab.errors import CONTROL, InputError
+from nightlab.picture_limits import MAX_FRAME_PIXELS
 
 # Where a file carries what is not in its graph, as JSON.
 METADATA_KEY = "nightlab"
 # Labels are bytes, and 255 is no class.
 MAX_CLASSES = 255
 MAX_REGIONS = 10_000
-# Of the frames that a graph takes, to which all others are scaled: those of 8K.
-MAX_PIXELS = 36_000_000
 
 
 def read_metadata(path: str | Path, told: str | None) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def read_metadata(path: str | Path, told: str | None) -> dict[str, Any]:
     classes = classes if isinstance(classes, list) else []
     are_named = 0 < len(classes) <= MAX_CLASSES and all(map(_is_name, classes))
     right = {
-        "size": _are_integers(size, 2, 1, 1 << 16) and math.prod(size or ()) <= MAX_PIXELS,
+        "size": _are_integers(size, 2, 1, 1 << 16) and math.prod(size or ()) <= MAX_FRAME_PIXELS,
         "classes": are_named,
         "colors": are_named
         and isinstance(colors, list)
