@@ -283,6 +283,8 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.SOLVER.WEIGHT_DECAY_NORM = 0.0
     # The backbone's learning rate as a multiple of the heads'.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
+    # Of the rate, for what finds the offsets (and modulation) of deformable convolutions.
+    cfg.SOLVER.OFFSET_MULTIPLIER = 0.1
     cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"
     cfg.SOLVER.POLY_LR_POWER = 1.0
     cfg.SOLVER.WARMUP_ITERS = 1500
@@ -306,6 +308,9 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.STAGES = CfgNode()
     # A finished image level (a checkpoint of the same data and backbone) to use instead of training one.
     cfg.STAGES.IMAGE_LEVEL = ""
+    # A finished model with RDN (a checkpoint of the same data, backbone and region level) that HDM goes on from instead
+    # of training the levels and RDN once more.
+    cfg.STAGES.DETECTOR = ""
     for name in ("LIGHT", "ADAPT", "REGION", "RDN", "HDM"):
         cfg.STAGES[name] = CfgNode({**STAGE_SOLVER, "EVAL_PERIOD": 0})
     # Of a game of two networks, the rate decides whether it learns at all, whatever trains the segmentation.

@@ -22,7 +22,7 @@ from nightlab.signals import STOPPED, passed_on
 TRAIN_NET = Path(__file__).resolve().parents[2] / "projects" / "NightLab" / "train_net.py"
 SETTINGS = "row.json"
 LOG = "ablation.log"
-PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "STAGES.IMAGE_LEVEL")
+PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "STAGES.IMAGE_LEVEL", "STAGES.DETECTOR")
 # How a training ends that a signal stopped: with a checkpoint, or outside of its loop at once. Both can be resumed.
 STOPS = (STOPPED, -signal.SIGTERM, -signal.SIGINT)
 
@@ -115,7 +115,7 @@ def settings(study: Study, output: Path, row: Row, seed: int) -> dict[str, objec
     known = _known(load_config(row.config, options(study, output, row, seed)))
     if row.weights:
         known["MODEL.WEIGHTS"] = f"those of {row.weights}"
-    return known | {"image level of": row.image_level, "stage": row.stage}
+    return known | {"image level of": row.image_level, "detector of": row.detector, "stage": row.stage}
 
 
 def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
@@ -141,7 +141,11 @@ def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
 def _starts(study: Study, output: Path, row: Row, seed: int) -> dict[str, Path]:
     """The checkpoints of earlier rows that a run starts from, by the key that names them."""
     counts = LAST if study.checkpoint == "last" else BEST
-    starts = {"MODEL.WEIGHTS": (row.weights, counts), "STAGES.IMAGE_LEVEL": (row.image_level, BEST)}
+    starts = {
+        "MODEL.WEIGHTS": (row.weights, counts),
+        "STAGES.IMAGE_LEVEL": (row.image_level, BEST),
+        "STAGES.DETECTOR": (row.detector, BEST),
+    }
     rows = {other.name: other for other in study.rows}
     return {key: study.run_folder(output, rows[name], seed) / file for key, (name, file) in starts.items() if name}
 
@@ -153,7 +157,7 @@ def _known(cfg: CfgNode) -> dict[str, object]:
 
 @cache
 def _defaults() -> dict[str, object]:
-    return _known(default_config()) | {"image level of": "", "stage": "all"}
+    return _known(default_config()) | {"image level of": "", "detector of": "", "stage": "all"}
 
 
 def _flat(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -64,8 +64,11 @@ def _is_light(name: str) -> bool:
 
 def _multiple(cfg: CfgNode, name: str) -> float:
     """Of the learning rate, for a parameter."""
-    if "backbone" in name.split("."):
+    parts = name.split(".")
+    if "backbone" in parts:
         return cfg.SOLVER.BACKBONE_MULTIPLIER
+    if "offset" in parts:
+        return cfg.SOLVER.OFFSET_MULTIPLIER
     return cfg.MODEL.LIGHT.LR_MULTIPLIER if _is_light(name) else 1.0
 
 

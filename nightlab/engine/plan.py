@@ -11,6 +11,7 @@ from nightlab.config import STAGE_SOLVER
 from nightlab.data import catalog
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import unpaired_crops
+from nightlab.data.stage_data import LATER
 from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
 from nightlab.errors import InputError
@@ -76,6 +77,13 @@ def check_names(cfg: CfgNode) -> None:
             raise InputError(f"MODEL.LIGHT.LEVELS: {level!r} is not one of 'image', 'region'")
 
 
+def given_checkpoint(cfg: CfgNode, stage: str) -> str:
+    """The checkpoint of elsewhere that stands for a stage and those before it; "" where the run trains it."""
+    if stage == "hdm":
+        return ""
+    return str(cfg.STAGES.DETECTOR or ("" if stage in LATER else cfg.STAGES.IMAGE_LEVEL))
+
+
 def stage_folder(cfg: CfgNode, stage: str) -> str:
     """Where a stage keeps its checkpoints; a run of the image level alone keeps them in its own folder."""
     return cfg.OUTPUT_DIR if stages_of(cfg) == ["image"] else os.path.join(cfg.OUTPUT_DIR, "stages", stage)
@@ -114,6 +122,14 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
         solver = stage_config(cfg, stage).SOLVER
         check_batch(solver, stage)
         check_optimizer(solver, stage)
+    if cfg.STAGES.DETECTOR:
+        if "hdm" not in stages:
+            raise InputError(
+                "STAGES.DETECTOR: is what HDM goes on from, and this configuration trains none; set "
+                "MODEL.HARDNESS.LABELS hdm, or leave STAGES.DETECTOR empty"
+            )
+        if cfg.STAGES.IMAGE_LEVEL:
+            raise InputError("STAGES.DETECTOR: has an image level of its own; leave STAGES.IMAGE_LEVEL empty")
     if "region" in stages and cfg.MODEL.NIGHTLAB.REGIONS == "detector" and not cfg.MODEL.HARDNESS.LABELS:
         raise InputError(
             "MODEL.NIGHTLAB.REGIONS: there is no detector to take regions from; set MODEL.HARDNESS.LABELS, or one of "

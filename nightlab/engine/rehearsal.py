@@ -65,7 +65,8 @@ def rehearsal_config(cfg: CfgNode, *, iterations: int, batch: int, output: str) 
     data = own.DATASETS
     data.TRAIN, data.VAL, data.TEST = (f"{name}_night_train",), (f"{name}_night_val",), ()
     data.DAY, data.NIGHT, data.TRAIN_WEIGHTS = (f"{name}_day_train",), (), []
-    own.MODEL.WEIGHTS = own.MODEL.TIMM.WEIGHTS = own.MODEL.HARDNESS.TIMM.WEIGHTS = own.STAGES.IMAGE_LEVEL = ""
+    own.MODEL.WEIGHTS = own.MODEL.TIMM.WEIGHTS = own.MODEL.HARDNESS.TIMM.WEIGHTS = ""
+    own.STAGES.IMAGE_LEVEL = own.STAGES.DETECTOR = ""
     own.MODEL.NIGHTLAB.HARD_CLASSES = HARD_CLASSES
     # No checkpoint before the last, and validation once, after it.
     schedule = {"MAX_ITER": iterations, "IMS_PER_BATCH": batch, "CHECKPOINT_PERIOD": iterations + 1, "WARMUP_ITERS": 1}

@@ -23,7 +23,7 @@ from nightlab.data.held_out import split_records
 from nightlab.data.stage_data import LATER
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
 from nightlab.engine.gains import GAINS
-from nightlab.engine.plan import plan, stage_config, stage_folder, stages_of
+from nightlab.engine.plan import given_checkpoint, plan, stage_config, stage_folder, stages_of
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.engine.validation import classes_found_hard, held_out_figures
 from nightlab.errors import InputError, enumerate_some
@@ -49,7 +49,7 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, wat
     model: Any = None
     for stage in chosen:
         stage_cfg = stage_config(cfg, stage)
-        given = stage not in LATER and cfg.STAGES.IMAGE_LEVEL
+        given = given_checkpoint(cfg, stage)
         before = stages[stages.index(stage) - 1] if stage != stages[0] and not given else None
         start = _result(cfg, before) if before else None
         hard = hard_classes(cfg, start) if start and stage in LATER else None
@@ -201,8 +201,9 @@ def is_finished(cfg: CfgNode) -> bool:
 
 def _result(cfg: CfgNode, stage: str) -> str:
     """The checkpoint that the next stage starts from: a stage's best, or its last without held-out images."""
-    if stage == "image" and cfg.STAGES.IMAGE_LEVEL:
-        return str(cfg.STAGES.IMAGE_LEVEL)
+    given = given_checkpoint(cfg, stage)
+    if given:
+        return given
     folder = stage_folder(cfg, stage)
     for name in (BEST, LAST):
         path = os.path.join(folder, name)
@@ -230,6 +231,7 @@ def _finish(cfg: CfgNode, stage: str) -> None:
 
 def _load(model: NightLab, cfg: CfgNode, path: str) -> NightLab:
     """The model with the weights of an earlier stage, or of an image level trained alone."""
-    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=True)
+    whole = path == cfg.STAGES.DETECTOR
+    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=not whole)
     checkpointer.load(path, checkpointables=[])
     return model

@@ -16,7 +16,8 @@ from nightlab.evaluation.bootstrap import load_counts
 from nightlab.evaluation.evaluator import evaluation_file
 
 STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "opts", "rows")
-ROW_KEYS = ("name", "config", "opts", "stage", "weights", "image_level", "paper")
+STARTS = ("weights", "image_level", "detector")
+ROW_KEYS = ("name", "config", "opts", "stage", *STARTS, "paper")
 CHECKPOINTS = ("best", "last")
 
 
@@ -29,6 +30,7 @@ class Row:
         stage: what it trains, as `train_net.py --stage`.
         weights: an earlier row whose checkpoint (of the same seed) this one's training starts from; "" none.
         image_level: an earlier row whose image level (of the same seed) this one starts from; "" trains its own.
+        detector: an earlier row with RDN, whose levels and detector this one's HDM goes on from; "" trains its own.
         paper: the paper's mIoU in percent.
     """
 
@@ -38,6 +40,7 @@ class Row:
     stage: str = "all"
     weights: str = ""
     image_level: str = ""
+    detector: str = ""
     paper: float | None = None
 
     @property
@@ -98,13 +101,13 @@ def read_study(path: Path) -> Study:
         raise InputError(f"{path}: rows is {content['rows']!r}; list rows, each with at least a name and a config")
     for entry in content["rows"]:
         _check_keys(path, entry, ROW_KEYS, ("name", "config"))
-        for start in [str(entry[key]) for key in ("weights", "image_level") if entry.get(key)]:
+        for start in [str(entry[key]) for key in STARTS if entry.get(key)]:
             if start not in [row.name for row in rows]:
                 raise InputError(f"{path}: row '{entry['name']}' starts from '{start}', which is no row before it")
         paper = entry.get("paper")
         if paper is not None and not isinstance(paper, (int, float)):
             raise InputError(f"{path}: row '{entry['name']}': paper is {paper!r}; give a number, or leave it out")
-        named = {key: str(entry[key]) for key in ("name", "config", "stage", "weights", "image_level") if key in entry}
+        named = {key: str(entry[key]) for key in ("name", "config", "stage", *STARTS) if key in entry}
         opts = common + _options(path, entry.get("opts", []))
         row = Row(**named, opts=opts, paper=None if paper is None else float(paper))
         if row.folder in [other.folder for other in rows]:

@@ -22,6 +22,7 @@ FACTS = {
 # Further ones of a run with a region level.
 DUAL_FACTS = {
     "image level trained before": "STAGES.IMAGE_LEVEL",
+    "levels and RDN trained before": "STAGES.DETECTOR",
     "hard classes, named": "MODEL.NIGHTLAB.HARD_CLASSES",
     "hard below an IoU of": "MODEL.NIGHTLAB.HARD_IOU",
     "region crop (height, width)": "MODEL.REGION.CROP_SIZE",

@@ -178,6 +178,8 @@ class RunFiles:
         if not self.is_dual:
             return image
         detector = {"rdn": ["rdn"], "hdm": ["rdn", "hdm"]}.get(str(self.setting("MODEL.HARDNESS.LABELS")), [])
+        if self.setting("STAGES.DETECTOR"):
+            return ["hdm"]
         return [*([] if self.setting("STAGES.IMAGE_LEVEL") else image), "region", *detector]
 
     def planned_iterations(self, stage: str) -> int | None:

@@ -28,9 +28,10 @@ def training(run: RunFiles) -> str:
     parts = [_stage(run, stage, html) if run.is_staged else html for stage, html in curves if html]
     if not parts:
         return ""
-    earlier = as_text(run.setting("STAGES.IMAGE_LEVEL"))
-    if run.is_dual and earlier and not run.history:
-        parts.insert(0, soft(f"The image level was trained before: {earlier}"))
+    earlier = {"The image level was": "STAGES.IMAGE_LEVEL", "Both levels and RDN were": "STAGES.DETECTOR"}
+    for what, key in earlier.items():
+        if run.is_dual and run.setting(key) and not run.history:
+            parts.insert(0, soft(f"{what} trained before: {as_text(run.setting(key))}"))
     if not any(stage.series("val/sem_seg/mIoU")[0] for stage in run.stages):
         parts.insert(0, soft("No mIoU on held-out images was recorded, so there is no curve of it."))
     rates = "".join(_learning_rate(stage, STAGES[stage.name] if run.is_staged else "") for stage in run.stages)

@@ -37,6 +37,17 @@ def test_the_backbone_has_its_own_rate(nano_cfg, model):
         assert group["lr"] == pytest.approx(nano_cfg.SOLVER.BASE_LR * factor), name
 
 
+def test_offsets_of_deformable_convolutions_have_their_own_rate(nano_cfg):
+    nano_cfg.MODEL.SEM_SEG_HEAD.DEFORM_HEAD, nano_cfg.SOLVER.OFFSET_MULTIPLIER = True, 0.25
+    model = NightLab(nano_cfg)
+    found = groups(build_optimizer(nano_cfg, model), model)
+    offsets = [name for name in found if ".offset." in name]
+    assert offsets
+    for name, group in found.items():
+        factor = 0.25 if name in offsets else 1.0
+        assert group["lr"] == pytest.approx(nano_cfg.SOLVER.BASE_LR * factor), name
+
+
 def test_the_players_of_the_light_adaptation_have_their_own_rate_and_betas(nano_cfg):
     nano_cfg.MODEL.LIGHT.NAME, nano_cfg.MODEL.LIGHT.TRAIN, nano_cfg.MODEL.LIGHT.LR_MULTIPLIER = "relam", "joint", 0.5
     model = NightLab(nano_cfg)

@@ -39,6 +39,8 @@ def test_names_that_do_not_exist(dual, key, value):  # noqa: F811
             r"^DATASETS\.VAL: hard classes are found on held-out images, and there are none",
         ),
         (["DATASETS.VAL", "()", "DATASETS.VAL_FRACTION", "0.0"], "HDM learns gain on held-out images"),
+        (["STAGES.DETECTOR", "rdn.pth", "MODEL.HARDNESS.LABELS", "rdn"], r"^STAGES\.DETECTOR: .* trains none"),
+        (["STAGES.DETECTOR", "rdn.pth", "STAGES.IMAGE_LEVEL", "image.pth"], r"leave STAGES\.IMAGE_LEVEL empty"),
         (["DATASETS.TEST", "('tiny_val',)"], r"held-out images, as .* are test images too"),
     ],
 )

@@ -106,6 +106,21 @@ def test_the_checkpoint_of_an_image_level_alone_starts_the_others(dual, config, 
     assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("image_level."))
 
 
+def test_hdm_goes_on_from_a_model_with_rdn(dual, tmp_path):
+    """Studies have both, upon the same levels; nothing but HDM is trained the second time."""
+    rdn = tmp_path / "rdn"
+    run(arguments(dual, "OUTPUT_DIR", str(rdn), "MODEL.HARDNESS.LABELS", "rdn"))
+    given = str(rdn / "model_final.pth")
+    run(arguments(dual, "STAGES.DETECTOR", given))
+    assert [folder.name for folder in (tmp_path / "out" / "stages").iterdir()] == ["hdm"]
+    before, after = weights(rdn / "model_final.pth"), weights(tmp_path / "out" / "model_final.pth")
+    assert changed(before, after) - {"image_temperature", "region_temperature"} == {"detector"}
+    alone = {key: value for key, value in before.items() if key.startswith(("image_", "hard_"))}
+    torch.save({"model": alone}, tmp_path / "image.pth")
+    with pytest.raises(InputError, match=r"image\.pth: made for another model: .* region_level"):
+        run(arguments(dual, "STAGES.DETECTOR", str(tmp_path / "image.pth")))
+
+
 def test_nothing_hard_ends_as_image_level(dual, tmp_path, caplog):
     with caplog.at_level("WARNING", "nightlab"):
         results = run(

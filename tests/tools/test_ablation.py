@@ -24,6 +24,7 @@ from nightlab.signals import STOPPED
 
 from ..conftest import REPOSITORY
 
+CONFIG = REPOSITORY / "configs" / "Base-UPerNet.yaml"
 STUDIES = sorted((REPOSITORY / "projects" / "NightLab" / "studies").glob("*.yaml"))
 STUDY = """
 name: small
@@ -44,7 +45,7 @@ rows:
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
-    path.write_text(STUDY.replace("CONFIG", str(REPOSITORY / "configs" / "Base-UPerNet.yaml")))
+    path.write_text(STUDY.replace("CONFIG", str(CONFIG)))
     return path
 
 
@@ -137,6 +138,16 @@ def test_a_key_that_is_new_is_no_difference_at_its_default(study_file: Path, tmp
         run(read_study(study_file), tmp_path / "out", Trainings())
 
 
+def test_hdm_starts_from_the_row_with_rdn(study_file: Path, tmp_path: Path) -> None:
+    row = "  - {name: hdm, config: CONFIG, detector: plain}\n".replace("CONFIG", str(CONFIG))
+    study_file.write_text(study_file.read_text() + row)
+    study, output = read_study(study_file), tmp_path / "out"
+    given = running.options(study, output, study.rows[-1], 2)
+    assert given[given.index("STAGES.DETECTOR") + 1] == str(output / "plain" / "seed2" / "model_best.pth")
+    known = running.settings(study, output, study.rows[-1], 2)
+    assert known["detector of"] == "plain" and "STAGES.DETECTOR" not in known
+
+
 @pytest.mark.parametrize("status", [STOPPED, -signal.SIGTERM])
 def test_a_signal_ends_the_study_until_it_is_run_again(
     study_file: Path,
@@ -189,7 +200,7 @@ def test_a_signal_is_passed_on_to_the_training(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_row_starts_from_the_checkpoint_that_counts(study_file: Path, tmp_path: Path) -> None:
-    head, config = STUDY.split("rows:")[0], str(REPOSITORY / "configs" / "Base-UPerNet.yaml")
+    head, config = STUDY.split("rows:")[0], str(CONFIG)
     study_file.write_text(head + LATER.replace("CONFIG", config))
     study = read_study(study_file)
     first, then = study.rows
