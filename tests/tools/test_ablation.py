@@ -312,11 +312,15 @@ def test_the_studies_that_come_with_nightlab_can_run(path: Path, monkeypatch: py
     study = read_study(path)
     assert study.name == path.stem and path.name in path.read_text().splitlines()[0]
     trained: dict[str, Any] = {}
+    below: dict[str, Any] = {}  # what the stages before HDM are trained with
     for row in study.rows:
         cfg = load_config(row.config, running.options(study, Path("out"), row, study.seeds[0]))
         assert study.dataset in cfg.DATASETS.TEST
         own = (image_level(cfg), row.stage, row.weights)
-        if row.image_level:
+        below[row.name] = (own, cfg.MODEL.REGION, cfg.MODEL.LIGHT, cfg.STAGES.REGION, cfg.STAGES.RDN)
+        if row.detector:
+            assert below[row.name] == below[row.detector], f"'{row.name}' goes on from other levels than its own"
+        elif row.image_level:
             assert own[:2] == trained[row.image_level][:2], f"'{row.name}' starts from another image level than its own"
         else:
             assert own not in trained.values(), f"'{row.name}' trains an image level that an earlier row has"
