@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from nightlab.data.cityscapes import CLASSES, COLORS
-from nightlab.data.nightstreet import NightStreet, Scene, render
+from nightlab.data.nightstreet import NightStreet, Scene, kept, render
 from nightlab.data.nightstreet import mesh as m
+from nightlab.data.nightstreet.kept import kept_or_drawn
 from nightlab.data.nightstreet.light import gather, irradiance
 from nightlab.data.nightstreet.mesh import MeshBuilder
 from nightlab.data.nightstreet.raster import Camera, rasterize
@@ -115,6 +116,33 @@ def test_riders_sit_on_two_wheelers(labels):
 def test_what_cannot_be_drawn_is_refused(arguments):
     with pytest.raises(InputError, match="NightStreet"):
         render(*arguments)
+
+
+# Scenes that are kept
+
+
+def test_a_scene_is_kept_as_it_was_drawn(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTSTREET_CACHE", str(tmp_path / "kept"))
+    drawn = kept_or_drawn(3, SIZE, "night")
+    (file,) = (tmp_path / "kept").rglob("*.npy")
+    assert digest(drawn) == digest(render(3, SIZE, "night"))
+    monkeypatch.setattr(kept, "render", None)
+    assert digest(kept_or_drawn(3, SIZE, "night")) == digest(drawn), "drawn once"
+    monkeypatch.setattr(kept, "render", render)
+    whole = file.read_bytes()
+    for torn in (b"", whole[:200], whole[:-1], b"no array", np.zeros(3).tobytes()):
+        file.write_bytes(torn)
+        assert digest(kept_or_drawn(3, SIZE, "night")) == digest(drawn)
+        assert file.read_bytes() == whole, "and kept again"
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_folder_that_cannot_be_written_to_costs_a_warning(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NIGHTSTREET_CACHE", str(tmp_path / "file"))
+    for _ in range(2):
+        assert digest(kept_or_drawn(3, SIZE, "day")) == digest(render(3, SIZE, "day"))
+    assert caplog.text.count("scenes cannot be kept") == 1
 
 
 # The source

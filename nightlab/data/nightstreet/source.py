@@ -9,7 +9,8 @@ import numpy as np
 from nightlab.data.cityscapes import CLASSES, COLORS, IGNORE_LABEL
 from nightlab.errors import InputError
 
-from .render import Scene, Time, render
+from .kept import kept_or_drawn
+from .render import Scene, Time
 
 _SEEDS: dict[str, tuple[int, int]] = {"train": (0, 2000), "val": (1_000_000, 100), "test": (2_000_000, 200)}
 """First seed and number of scenes of each split; the same seeds by night and by day make pairs."""
@@ -84,4 +85,4 @@ class NightStreet:
 @lru_cache(maxsize=2)
 def _drawn(seed: int, size: tuple[int, int], time: Time) -> Scene:
     """Image and label of a record are asked for one after the other: draw once."""
-    return render(seed, size, time)
+    return kept_or_drawn(seed, size, time)
