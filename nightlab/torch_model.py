@@ -19,7 +19,7 @@ class TorchModel(ExportedModel):
     def __init__(self, path: str | Path, device: str = ""):
         """`device`: by default the GPU where there is one. Raises InputError where the file is none of NightLab's."""
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        super().__init__(_told(Path(path)), f"torch {torch.__version__}, {self._device}")
+        super().__init__(path, _told(Path(path)), f"torch {torch.__version__}, {self._device}")
         try:
             program = torch.export.load(path)
         except Exception as error:  # torch's errors share no base class

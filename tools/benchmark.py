@@ -20,8 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 
+from nightlab.api import load_exported
 from nightlab.arguments import positive
 from nightlab.benchmark import (
     PEERS,
@@ -62,14 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _model(cfg: CfgNode, options: argparse.Namespace) -> dict[str, Any]:
     """What the model costs, alone and beside a peer, printed as soon as it is known."""
     size = tuple(options.size or cfg.INPUT.CROP_SIZE)
+    # As many threads as torch has; now, and not after the first measurement, since it may be no such file.
+    exported = load_exported(options.exported, threads=torch.get_num_threads()) if options.exported else None
     count = {"batch": options.batch or 1, "repeats": options.repeats, "warmup": options.warmup}
     report = benchmark(cfg, size=size, train=options.train, regions=options.regions, **count)
     print(f"{options.config_file}\n{report_table(report)}")
     if options.peer:
         report |= compare_with_peer(cfg, options.peer, size=size, **count)
         print(peer_table(report))
-    if options.exported:
-        report |= compare_with_exported(cfg, options.exported, repeats=options.repeats, warmup=options.warmup)
+    if exported:
+        report |= compare_with_exported(cfg, exported, repeats=options.repeats, warmup=options.warmup)
         print(exported_table(report))
     return report
 

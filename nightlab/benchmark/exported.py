@@ -1,30 +1,27 @@
 """A model beside the file that tools/export.py made of it, in alternating runs: time from a frame to labels."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.config import CfgNode
 
-from nightlab.api import load_exported
 from nightlab.benchmark.side_by_side import alternate, compared
 from nightlab.data.nightstreet import render
 from nightlab.predictor import Predictor
+from nightlab.runtime import ExportedModel
 
 
-def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup: int = 1) -> dict[str, Any]:
-    """The file over the model of MODEL.WEIGHTS, on a made night street of the file's size; as many threads each.
+def compare_with_exported(cfg: CfgNode, model: ExportedModel, *, repeats: int = 5, warmup: int = 1) -> dict[str, Any]:
+    """The file over the model of MODEL.WEIGHTS, on a made night street of the file's size.
 
     Returns:
         `exported`: `file`, its `engine`, `size` and `level`, what `compared` gives, and `equal_labels`, the share of
         pixels.
 
     Raises:
-        InputError: the file is none of tools/export.py, or no weights are named.
+        InputError: no weights are named, or they are none of this configuration's.
     """
-    model = load_exported(file, threads=torch.get_num_threads())
     predictor = Predictor(cfg)
     if model.metadata["level"] == "image":
         predictor.model.region_level = None  # what is left is the image level alone
@@ -40,7 +37,7 @@ def compare_with_exported(cfg: CfgNode, file: Path, *, repeats: int = 5, warmup:
     seconds = alternate({"exported": exported, "eager": eager}, predictor.model.device, repeats=repeats, warmup=warmup)
     return {
         "exported": {
-            "file": str(file),
+            "file": str(model.file),
             "engine": model.engine,
             "size": list(model.size),
             "level": model.metadata["level"],

@@ -21,11 +21,13 @@ class ExportedModel(ABC):
     Attributes:
         size: (height, width) of the frames that the graph takes. Others of this aspect are scaled to it and back.
         classes, colors: names and RGB colours in the order of the class ids.
+        file: its path.
         metadata: all that the file tells about itself.
         engine: what runs it, and where.
     """
 
-    def __init__(self, metadata: dict[str, Any], engine: str):
+    def __init__(self, file: str | Path, metadata: dict[str, Any], engine: str):
+        self.file = Path(file)
         self.metadata = metadata
         self.engine = engine
         self.size: tuple[int, int] = tuple(metadata["size"])
@@ -33,7 +35,8 @@ class ExportedModel(ABC):
         self.colors: list[list[int]] = metadata["colors"]
 
     def __call__(self, image: str | Path | np.ndarray) -> Segmentation:
-        """Raises InputError for an image that cannot be read, or of another aspect than the graph's."""
+        """Raises InputError for an image that cannot be read or is of another aspect than the graph's, and for a graph
+        that fails, or gives regions without a place."""
         frame = as_frame(image)
         out = self.run(self._scaled(frame))
         size = frame.shape[1], frame.shape[0]
@@ -45,6 +48,8 @@ class ExportedModel(ABC):
         regions = []
         if "boxes" in out:
             boxes, scores = out["boxes"][out["real"]] * ratio, out["scores"][out["real"]]
+            if not np.isfinite(boxes).all():
+                raise InputError(f"{self.file}: gives regions whose boxes are no numbers; export the model again")
             regions = [Region(tuple(box), score) for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)]
         return Segmentation(frame, out["labels"], out["confidence"], regions, self.classes, self.colors, before)
 

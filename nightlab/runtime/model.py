@@ -35,10 +35,16 @@ class OnnxModel(ExportedModel):
             reason = shortened(str(error))
             raise InputError(f"{path}: onnxruntime cannot load it ({reason}); export it again") from None
         where = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        super().__init__(read_metadata(path, told), f"onnxruntime {onnxruntime.__version__}, {where}")
+        super().__init__(path, read_metadata(path, told), f"onnxruntime {onnxruntime.__version__}, {where}")
         check_interface(path, self.size, self._session)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, frame: np.ndarray) -> dict[str, np.ndarray]:
         """The graph's outputs by their names, for a frame uint8 `[*size, 3]`, RGB."""
-        return dict(zip(self._outputs, self._session.run(None, {"frame": frame}), strict=True))
+        try:
+            values = self._session.run(None, {"frame": frame})
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise InputError(
+                f"{self.file}: onnxruntime cannot run it ({shortened(str(error))}); export it again"
+            ) from None
+        return dict(zip(self._outputs, values, strict=True))

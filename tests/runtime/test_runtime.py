@@ -119,6 +119,26 @@ def test_what_is_refused(path, tmp_path, street):
         nightlab.load(tmp_path / "model.pth")
 
 
+def test_a_graph_whose_regions_have_no_place(path, street, monkeypatch):
+    model = OnnxModel(path)
+    found = model.run(street) | {
+        "boxes": np.full((2, 4), np.nan),
+        "scores": np.ones(2),
+        "real": np.array([False, True]),
+    }
+    monkeypatch.setattr(model, "run", lambda frame: found)
+    with pytest.raises(InputError, match=r"red\.onnx: gives regions whose boxes are no numbers"):
+        model(street)
+    found["real"][:] = False  # the places of regions that there are not
+    assert model(street).regions == []
+
+
+def test_a_graph_that_fails(path, street, monkeypatch):
+    model = OnnxModel(path)
+    with pytest.raises(InputError, match=r"red\.onnx: onnxruntime cannot run it"):
+        model.run(street[:4])
+
+
 def test_the_picture(street, tmp_path):
     large = np.zeros((60, 200, 3), np.uint8)
     labels = np.zeros((60, 200), np.uint8)
