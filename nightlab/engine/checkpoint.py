@@ -21,8 +21,15 @@ from nightlab.modeling.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
 
-# The tensors of a light adaptation, and of what trains it.
-_LIGHT = re.compile(r"(image_level|region_level\.segmentor)\.light(_losses)?\.")
+# Tensors that start as if they were not there, so that training may go on from weights that have none of them: what
+# they are of, and how they start.
+_OPTIONAL = (
+    (
+        re.compile(r"(image_level|region_level\.segmentor)\.light(_losses)?\."),
+        "light adaptation; this model's starts anew, from the identity",
+    ),
+    (re.compile(r"\.offset\.(weight|bias)$"), "offsets; this model's deformable convolutions start as plain ones"),
+)
 
 
 def iteration_of(path: Path) -> int:
@@ -82,12 +89,12 @@ class NightLabCheckpointer(DetectionCheckpointer):
         Args:
             allow_pickle: let detectron2 unpickle a trusted .pkl file, which can run code from it.
             accept_image_level: a checkpoint of the image level alone is complete; the rest of the model stays as it is,
-                as does a light adaptation that it does not have.
+                as do a light adaptation and offsets that it does not have.
         """
         super().__init__(model, save_dir, **checkpointables)
         self._allow_pickle = allow_pickle
         self._accept_image_level = accept_image_level
-        self._accept_no_light = accept_image_level
+        self._accept_without_options = accept_image_level
         self._file = ""
         self._tagging = True
 
@@ -120,10 +127,10 @@ class NightLabCheckpointer(DetectionCheckpointer):
                 aside.write_text(last_filename_basename, encoding="utf-8")
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """As detectron2's; training may start from weights (`path`) that have no light adaptation yet."""
+        """As detectron2's; training may start from weights (`path`) that have no light adaptation or offsets yet."""
         if resume and self.has_checkpoint():
             return self.load(str(self.last_whole()))
-        self._accept_no_light = True
+        self._accept_without_options = True
         return self.load(path, checkpointables=[])
 
     def get_checkpoint_file(self) -> str:
@@ -178,10 +185,11 @@ class NightLabCheckpointer(DetectionCheckpointer):
         theirs, mine = checkpoint["model"], self.model.state_dict()
         if self._accept_image_level and not any(key.startswith("region_level.") for key in theirs):
             theirs = {key: value for key, value in mine.items() if not key.startswith("image_level.")} | theirs
-        fresh = {key: value for key, value in mine.items() if _LIGHT.match(key) and key not in theirs}
-        if self._accept_no_light and fresh and not any(map(_LIGHT.match, theirs)):
-            logger.info("%s: has no light adaptation; this model's starts anew, from the identity", self._file)
-            theirs = theirs | fresh
+        for part, said in _OPTIONAL:
+            fresh = {key: value for key, value in mine.items() if part.search(key) and key not in theirs}
+            if self._accept_without_options and fresh and not any(map(part.search, theirs)):
+                logger.info("%s: has no %s", self._file, said)
+                theirs = theirs | fresh
         checkpoint["model"] = with_own_adversary(theirs, self.model)
         incompatible = super()._load_model(checkpoint)
         # Checkpoints from before there was a calibration are complete without one.

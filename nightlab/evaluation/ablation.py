@@ -1,7 +1,7 @@
 """A study: named rows (a configuration, options, the paper's figure) times seeds, and what their runs have come to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import yaml
 
 from nightlab.config import load_config
 from nightlab.data.card_values import did_you_mean
-from nightlab.errors import InputError
+from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.bootstrap import load_counts
 from nightlab.evaluation.evaluator import evaluation_file
+from nightlab.evaluation.metrics import mean_iou
 
-STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "opts", "rows")
+STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "base", "hard_classes", "opts", "rows")
 STARTS = ("weights", "image_level", "detector")
 ROW_KEYS = ("name", "config", "opts", "stage", *STARTS, "paper")
 CHECKPOINTS = ("best", "last")
@@ -50,13 +51,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """Rows in the order of the table; `dataset` and `checkpoint` say which evaluation of a run counts."""
+    """Rows in the order of the table.
+
+    Attributes:
+        dataset, checkpoint: which evaluation of a run counts.
+        base: the row that gains are above; "" the first one that is finished.
+        hard_classes: names of those whose mean is given as that of the hard classes; none: each run's own.
+    """
 
     name: str
     dataset: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     checkpoint: str = "best"
+    base: str = ""
+    hard_classes: tuple[str, ...] = ()
 
     def run_folder(self, output: Path, row: Row, seed: int) -> Path:
         return output / row.folder / f"seed{seed}"
@@ -119,15 +128,22 @@ def read_study(path: Path) -> Study:
     checkpoint = str(content.get("checkpoint", "best"))
     if checkpoint not in CHECKPOINTS:
         raise InputError(f"{path}: checkpoint is '{checkpoint}'; it can be {' or '.join(CHECKPOINTS)}")
-    return Study(str(content["name"]), str(content["dataset"]), tuple(seeds), tuple(rows), checkpoint)
+    base, hard = str(content.get("base", "")), content.get("hard_classes", [])
+    if base and base not in [row.name for row in rows]:
+        raise InputError(f"{path}: base is '{base}', which is no row{did_you_mean(base, [row.name for row in rows])}")
+    if not isinstance(hard, list) or not all(isinstance(name, str) for name in hard):
+        raise InputError(f"{path}: hard_classes is {hard!r}; list names of classes, as [pole, person]")
+    return Study(
+        str(content["name"]), str(content["dataset"]), tuple(seeds), tuple(rows), checkpoint, base, tuple(hard)
+    )
 
 
 def collect(study: Study, output: Path) -> dict[str, list[Result]]:
     """What the finished runs of a study came to, by row; rows without any are left out.
 
     Raises:
-        InputError: runs were evaluated on different images or classes, so that they cannot be compared; or a
-            configuration does not load.
+        InputError: runs were evaluated on different images or classes, so that they cannot be compared, or without one
+            of the study's hard classes; or a configuration does not load.
     """
     results: dict[str, list[Result]] = {}
     first: tuple[Path, Any, np.ndarray] | None = None
@@ -143,8 +159,22 @@ def collect(study: Study, output: Path) -> dict[str, list[Result]]:
                     f"{file}: evaluated on other images or classes than {first[0]}; evaluate one of them anew"
                 )
             figures, hard = document["results"]["sem_seg"], tuple(document.get("hard_classes", ()))
+            if study.hard_classes:
+                hard = study.hard_classes
+                figures = figures | {"mIoU-hard": 100 * float(mean_iou(counts.sum(0)[:, _places(study, document)]))}
             results.setdefault(row.name, []).append(Result(seed, figures, hard, counts))
     return results
+
+
+def _places(study: Study, document: Mapping[str, Any]) -> list[int]:
+    """Of the study's hard classes among those of an evaluation."""
+    classes = list(document["classes"])
+    strangers = [name for name in study.hard_classes if name not in classes]
+    if strangers:
+        raise InputError(
+            f"study {study.name}: hard_classes: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
+        )
+    return [classes.index(name) for name in study.hard_classes]
 
 
 def _options(path: Path, opts: Any) -> tuple[str, ...]:

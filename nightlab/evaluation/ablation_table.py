@@ -16,17 +16,17 @@ OURS, PAPERS = "#2468c8", "#c2570c"  # the report's
 
 def study_table(study: Study, results: Results, *, resamples: int = 2000) -> str:
     """A Markdown table of all rows, and what to know when reading it."""
-    first = next((row for row in study.rows if row.name in results), None)
+    base = base_row(study, results)
     lines = []
     for row in study.rows:
         found = results.get(row.name, [])
         gain, paper_gain = "", ""
-        if first and row is not first:
+        if base and row is not base:
             if found:
-                ours, base = ([r.counts for r in results[name]] for name in (row.name, first.name))
-                gain = str(interval_of_mean(ours, base, resamples=resamples))
-            if row.paper is not None and first.paper is not None:
-                paper_gain = f"{row.paper - first.paper:+.2f}"
+                ours, theirs = ([r.counts for r in results[name]] for name in (row.name, base.name))
+                gain = str(interval_of_mean(ours, theirs, resamples=resamples))
+            if row.paper is not None and base.paper is not None:
+                paper_gain = f"{row.paper - base.paper:+.2f}"
         lines.append(
             [
                 row.name,
@@ -38,30 +38,37 @@ def study_table(study: Study, results: Results, *, resamples: int = 2000) -> str
                 paper_gain or "-",
             ]
         )
-    base_name = first.name if first else "the first row"
+    base_name = base.name if base else "the first row"
     headers = ["", "seeds", "mIoU", "hard", f"minus {base_name} [95 %]", "paper", "paper, gain"]
     table = tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
     return "\n\n".join([table, *_remarks(study, results)])
 
 
+def base_row(study: Study, results: Results) -> Row | None:
+    """The row that gains are above, if it has figures: the study's `base`, or the first one that has some."""
+    finished = [row for row in study.rows if row.name in results]
+    return next((row for row in finished if study.base in ("", row.name)), None)
+
+
 def draw_study(study: Study, results: Results, output: Path) -> None:
-    """Gain over the first row that has figures, ours (a dot for each seed, mean, deviation) beside the paper's."""
-    rows = [row for row in study.rows if row.name in results]
+    """Gain over the base, ours (a dot for each seed, mean, deviation) beside the paper's; empty before that is done."""
+    base = base_row(study, results)
+    rows = [row for row in study.rows if row.name in results] if base else []
     with figure_file(output, (6.5, 1.2 + 0.45 * max(len(rows), 1))) as figure:
         axes = figure.subplots()
         axes.axvline(0, color="grey", linewidth=0.8)
-        base = _mean(results[rows[0].name]) if rows else 0.0
+        level = _mean(results[base.name]) if base else 0.0
         for place, row in enumerate(rows):
-            gains = np.array([result.figures["mIoU"] for result in results[row.name]]) - base
+            gains = np.array([result.figures["mIoU"] for result in results[row.name]]) - level
             deviation = gains.std(ddof=1) if len(gains) > 1 else 0.0
             axes.errorbar(gains.mean(), place, xerr=deviation, fmt="o", color=OURS, capsize=3)
             axes.plot(gains, [place] * len(gains), "|", color=OURS, markersize=9)
-            if row.paper is not None and rows[0].paper is not None:
-                axes.plot(row.paper - rows[0].paper, place + 0.22, "D", color=PAPERS, markerfacecolor="none")
+            if row.paper is not None and base and base.paper is not None:
+                axes.plot(row.paper - base.paper, place + 0.22, "D", color=PAPERS, markerfacecolor="none")
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
         axes.margins(y=0.2)
         axes.invert_yaxis()
-        axes.set_xlabel(f"mIoU minus that of {rows[0].name if rows else 'the first row'}, points")
+        axes.set_xlabel(f"mIoU minus that of {base.name if base else 'the first row'}, points")
         axes.plot([], [], "o", color=OURS, label=f"here, {study.dataset} (mean, deviation, seeds)")
         if any(row.paper is not None for row in rows):
             axes.plot([], [], "D", color=PAPERS, markerfacecolor="none", label="the paper, its data and model")
@@ -86,7 +93,7 @@ def _remarks(study: Study, results: Results) -> list[str]:
         common = set.intersection(*map(set, hard))
         remarks.append(
             f"The runs differ in their hard classes ({numbers[0]} to {numbers[-1]} of them, {len(common)} in common), "
-            "so the column *hard* compares unlike means; MODEL.NIGHTLAB.HARD_CLASSES gives all runs one set."
+            "so the column *hard* compares unlike means; hard_classes in the study gives all one set."
         )
     missing = [row.name for row in study.rows if _short(study, row, results)]
     if missing:

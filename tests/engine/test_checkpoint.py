@@ -9,6 +9,7 @@ from torch import nn
 
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
+from nightlab.modeling.layers import conv_norm_relu
 
 
 def model(classes=3):
@@ -53,6 +54,19 @@ class Level(nn.Module):
         super().__init__()
         self.head = nn.Linear(2, 3)
         self.light = nn.Linear(2, 2) if light else None
+
+
+def test_training_may_start_from_plain_convolutions(tmp_path, caplog):
+    plain, deformable = (conv_norm_relu(2, 3, 3, norm="", deformable=d) for d in (False, True))
+    path = tmp_path / "plain.pth"
+    torch.save({"model": plain.state_dict()}, path)
+    with pytest.raises(InputError, match=r"plain\.pth: .*2 tensors are missing.*offset"):
+        NightLabCheckpointer(deformable).load(str(path))
+    with caplog.at_level("INFO", "nightlab"):
+        NightLabCheckpointer(deformable, str(tmp_path)).resume_or_load(str(path), resume=False)
+    assert "plain.pth: has no offsets" in caplog.text
+    x = torch.randn(1, 2, 5, 6)
+    assert torch.allclose(deformable(x), plain(x), atol=1e-6)
 
 
 class OneLevel(nn.Module):

@@ -18,7 +18,7 @@ from nightlab.config import load_config
 from nightlab.engine import ablation as running
 from nightlab.errors import InputError
 from nightlab.evaluation.ablation import Row, Study, collect, read_study
-from nightlab.evaluation.ablation_table import study_table
+from nightlab.evaluation.ablation_table import draw_study, study_table
 from nightlab.light_kinds import TRAINED
 from nightlab.signals import STOPPED
 
@@ -136,6 +136,32 @@ def test_a_key_that_is_new_is_no_difference_at_its_default(study_file: Path, tmp
         path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "SOLVER.MAX_ITER"}))
     with pytest.raises(InputError, match=r"other settings \(SOLVER.MAX_ITER: 80000 is now 7\)"):
         run(read_study(study_file), tmp_path / "out", Trainings())
+
+
+def test_gains_are_above_the_base_and_hard_classes_those_of_the_study(study_file: Path, tmp_path: Path) -> None:
+    whole, output = study_file.read_text(), tmp_path / "out"
+
+    def told(base: str, hard: str) -> Study:
+        study_file.write_text(f'base: "{base}"\nhard_classes: {hard}\n{whole}')
+        return read_study(study_file)
+
+    study = told("better, by much", "[b]")
+    run(study, output, Trainings("plain/seed2"))
+    results = collect(study, output)
+    assert results["plain"][0].figures["mIoU-hard"] == pytest.approx(100 * 10 / 15)
+    table = study_table(study, results, resamples=50)
+    assert "minus better, by much [95 %]" in table and "| -23.33 [" in table  # (5/10 + 10/15) / 2 - (8/10 + 10/12) / 2
+    assert "-1.50" in table and "differ in their hard classes" not in table
+    without = {"plain": results["plain"]}
+    assert study_table(study, without, resamples=50).count("%]") == 1, "the heading alone: no gains without the base"
+    for finished in (results, without):
+        draw_study(study, finished, tmp_path / "gains.svg")
+    with pytest.raises(InputError, match="hard_classes: c not among the classes a, b"):
+        collect(told("plain", "[c]"), output)
+    with pytest.raises(InputError, match="hard_classes is 'b'; list names"):
+        told("plain", "b")
+    with pytest.raises(InputError, match="base is 'plane', which is no row; did you mean 'plain'"):
+        told("plane", "[b]")
 
 
 def test_hdm_starts_from_the_row_with_rdn(study_file: Path, tmp_path: Path) -> None:
