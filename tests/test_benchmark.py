@@ -398,6 +398,13 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
     assert "no file of tools/export.py" in said.err and "GMAC" not in said.out, "known before anything is measured"
 
 
+def test_light_adaptation_is_a_part_of_its_own() -> None:
+    learned = benchmark(tiny_config("MODEL.LIGHT.NAME", "relam"), size=(32, 64), repeats=1)
+    assert learned["gmac"]["light adaptation"] > 0 and "light adaptation" in learned["forward"]["parts_median_s"]
+    by_rule = benchmark(tiny_config("MODEL.LIGHT.NAME", "clahe"), size=(32, 64), repeats=1)
+    assert by_rule["gmac"]["light adaptation"] == 0 and by_rule["forward"]["parts_median_s"]["light adaptation"] > 0
+
+
 def time_the_data(load_tool: Any, tiny_card: str, *options: str) -> int:
     """The exit status of `--loader 7` for a staged configuration."""
     config = str(REPOSITORY / "configs" / "camvid" / "nightlab_rdn_effnet_lite0.yaml")

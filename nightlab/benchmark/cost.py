@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from nightlab.benchmark.timing import REST, Timing, peak_memory_mib, reset_peak_
 from nightlab.engine.environment import versions
 from nightlab.modeling.inference import how_tested, prepare, restore
 from nightlab.modeling.light import Adaptation
+from nightlab.modeling.nightlab import NightLab
 
-# What is timed and counted apart from the rest, as paths inside the model; the latter two where there are regions.
+# What is timed and counted apart from the rest, where a model has it, as paths inside the model.
 COMPONENTS = {
+    "light adaptation": "image_level.light",
     "backbone": "image_level.backbone",
     "decode head": "image_level.decode_head",
     "detector": "detector",
@@ -52,8 +55,7 @@ def benchmark(
         `peak_memory_mib` and `precision`), `environment`.
     """
     model = build(cfg, size, regions=regions)
-    components = {name: path for name, path in COMPONENTS.items() if getattr(model, path.split(".")[0]) is not None}
-    modules = {name: model.get_submodule(path) for name, path in components.items()}
+    modules = components(model)
     inputs = random_inputs(cfg, size, batch)
     prepare(model, cfg)
     calls = {"forward": (forward(model, inputs), how_tested(cfg))}
@@ -74,8 +76,14 @@ def benchmark(
             "precision": precision,
         }
         restore(model)  # training and counting know nothing of it
-    gmac = count_gmac(model, size, components)
+    gmac = count_gmac(model, size, {name: COMPONENTS[name] for name in modules})
     return {**report, "gmac": gmac, "environment": environment(model.device)}
+
+
+def components(model: NightLab) -> dict[str, nn.Module]:
+    """Those of `COMPONENTS` that a model has."""
+    found = {name: attrgetter(path)(model) for name, path in COMPONENTS.items()}
+    return {name: module for name, module in found.items() if module is not None}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -185,9 +185,9 @@ class NightLabCheckpointer(DetectionCheckpointer):
         theirs, mine = checkpoint["model"], self.model.state_dict()
         if self._accept_image_level and not any(key.startswith("region_level.") for key in theirs):
             theirs = {key: value for key, value in mine.items() if not key.startswith("image_level.")} | theirs
-        for part, said in _OPTIONAL:
-            fresh = {key: value for key, value in mine.items() if part.search(key) and key not in theirs}
-            if self._accept_without_options and fresh and not any(map(part.search, theirs)):
+        for names, said in _OPTIONAL:
+            fresh = {key: value for key, value in mine.items() if names.search(key) and key not in theirs}
+            if self._accept_without_options and fresh and not any(map(names.search, theirs)):
                 logger.info("%s: has no %s", self._file, said)
                 theirs = theirs | fresh
         checkpoint["model"] = with_own_adversary(theirs, self.model)

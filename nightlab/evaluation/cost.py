@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from nightlab.benchmark.calls import forward
-from nightlab.benchmark.cost import COMPONENTS, environment
+from nightlab.benchmark.cost import components, environment
 from nightlab.benchmark.timing import Timing
 from nightlab.data import catalog
 from nightlab.data.held_out import split_records
@@ -33,14 +33,11 @@ def write_cost(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
     frames = [TestMapper()(records[place]) for place in spread(len(records), FRAMES)]
     if not frames:
         return {}
-    modules = {
-        part: model.get_submodule(path)
-        for part, path in COMPONENTS.items()
-        if getattr(model, path.split(".")[0]) is not None
-    }
     calls = cycle([forward(model, [frame]) for frame in frames])
     with model.returning(scores=False):
-        timing = Timing.of(lambda watch: next(calls)(watch), model.device, modules=modules, repeats=len(frames))
+        timing = Timing.of(
+            lambda watch: next(calls)(watch), model.device, modules=components(model), repeats=len(frames)
+        )
     found = {
         "dataset": name,
         "images": len(frames),
