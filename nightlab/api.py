@@ -1,11 +1,10 @@
 """A model from a file, for those who know no Detectron2. Importing this imports no torch."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, missing_packages
 from nightlab.runtime.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def load_exported(path: Path, *, threads: int = 0, device: str = "") -> "Exporte
 
 
 def _check_installed(path: Path, *packages: str) -> None:
-    missing = [name for name in packages if find_spec(name) is None]
+    missing = missing_packages(*packages)
     if missing:
         raise InputError(
             f"{path}: needs {', '.join(missing)} to run; install NightLab as a whole (INSTALL.md), or export the model "

@@ -4,6 +4,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import ParamSpec
 
 P = ParamSpec("P")
@@ -36,6 +37,11 @@ def enumerate_some(items: Sequence[object], limit: int = 10) -> str:
     """The first items of a list for a message, and how many more there are."""
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(map(str, items[:limit])) + more
+
+
+def missing_packages(*names: str) -> list[str]:
+    """Those that are not installed here."""
+    return [name for name in names if find_spec(name) is None]
 
 
 def one_line(error: Exception) -> str:

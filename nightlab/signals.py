@@ -38,9 +38,6 @@ class StopRequest:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Inside, a signal is taken down and nothing else happens. Only the main thread can do so."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
         with _handled_by(self._take_down):
             yield
 
@@ -61,10 +58,6 @@ def ends_in_one_line() -> Iterator[None]:
 
     Only the main thread can do so.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
     with _handled_by(_end):
         yield
 
@@ -98,6 +91,10 @@ def passed_on(children: Callable[[], Iterable[Any]] = multiprocessing.active_chi
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Inside, signals go to `handler`; in another thread than the main one, where Python lets none, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield

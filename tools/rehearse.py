@@ -26,7 +26,7 @@ from nightlab.config import load_config
 from nightlab.engine.rehearsal import WatchCosts, costs_by_stage, costs_table, draw_scenes, rehearsal_config
 from nightlab.engine.stages import train_stages
 from nightlab.errors import InputError, exits_on_input_error
-from nightlab.files import write_json
+from nightlab.files import write_json_aside
 
 
 @exits_on_input_error("rehearse.py")
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workers = own.DATALOADER.NUM_WORKERS
     document = {"config": options.config_file, "device": device, "amp": amp, "crop": crop, "frame": frame}
     document["workers"] = workers
-    write_json(Path(own.OUTPUT_DIR, "rehearsal.json"), document | {"torch": torch.__version__, "stages": costs})
+    write_json_aside(Path(own.OUTPUT_DIR, "rehearsal.json"), document | {"torch": torch.__version__, "stages": costs})
     how = f"{device}, {'AMP' if amp else 'no AMP'}, batch {options.batch}, frames {frame}, crops {crop}"
     how += f", {workers} workers"
     print(f"{options.config_file}: {how}\n\n{costs_table(costs)}")

@@ -18,7 +18,7 @@ from nightlab.evaluation.calibration import as_json, expected_error, sampled_cou
 from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.hardness_check import check_hardness
 from nightlab.evaluation.pictures import spread
-from nightlab.files import write_json, written_aside
+from nightlab.files import write_json_aside, written_aside
 from nightlab.modeling.calibration import (
     LEAST_SLOPE,
     UNCALIBRATED,
@@ -64,7 +64,7 @@ def fit_run(cfg: CfgNode, model: NightLab, checkpoints: Mapping[str, Path]) -> d
             logger.info("calibration of %s", path)
             documents[kind], fitted = fit_file(cfg, model, path, path), iteration
     if comm.is_main_process():
-        write_json(Path(cfg.OUTPUT_DIR, FILE), documents)
+        write_json_aside(Path(cfg.OUTPUT_DIR, FILE), documents)
     comm.synchronize()
     return documents
 

@@ -13,7 +13,7 @@ from nightlab.data import catalog
 from nightlab.data.held_out import split_records
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.pictures import spread
-from nightlab.files import write_json
+from nightlab.files import write_json_aside
 from nightlab.modeling.inference import how_tested
 from nightlab.modeling.nightlab import NightLab
 
@@ -46,5 +46,5 @@ def write_cost(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
         **timing.to_json(),
         "environment": environment(model.device),
     }
-    write_json(Path(cfg.OUTPUT_DIR, FILE), found)
+    write_json_aside(Path(cfg.OUTPUT_DIR, FILE), found)
     return found

@@ -18,7 +18,7 @@ from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import area_under_roc
 from nightlab.evaluation.pictures import spread
-from nightlab.files import write_json
+from nightlab.files import write_json_aside
 from nightlab.modeling.calibration import fit_platt, log_odds
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.nightlab import Found, NightLab
@@ -48,7 +48,7 @@ def write_hardness(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
     if "unfitted" in checks:
         probabilities = cross_calibrated(checks["unfitted"])
         checks["unfitted"]["calibrated"] = [round(p, 5) for p in probabilities]
-    write_json(Path(cfg.OUTPUT_DIR, FILE), checks)
+    write_json_aside(Path(cfg.OUTPUT_DIR, FILE), checks)
     return checks
 
 

@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from nightlab.data import catalog
 from nightlab.evaluation.light_study import adapt_record, adapting_level
 from nightlab.evaluation.pictures import picture_name, spread, write_image
-from nightlab.files import write_json
+from nightlab.files import write_json_aside
 from nightlab.light_panels import light_panels
 from nightlab.modeling.nightlab import NightLab
 
@@ -38,5 +38,5 @@ def write_light_pictures(cfg: CfgNode, model: NightLab, name: str) -> list[Path]
         write_image(files[-1], light_panels(result.frame, result.adapted))
         entry: dict[str, Any] = {"file": files[-1].name, "image_id": image_id}
         entries.append(entry | {key: round(value, 4) for key, value in result.figures.items()})
-    write_json(folder / "index.json", {"dataset": name, "pictures": entries})
+    write_json_aside(folder / "index.json", {"dataset": name, "pictures": entries})
     return files

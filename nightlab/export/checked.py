@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from nightlab.api import load_exported
-from nightlab.errors import InputError
+from nightlab.errors import InputError, missing_packages
 from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
 from nightlab.export.layers import replace_deformable
 from nightlab.export.onnx_file import write_onnx
@@ -95,7 +94,7 @@ def check_format(path: Path) -> Format:
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: name a file that ends in {' or '.join(FORMATS)}")
     format_ = FORMATS[path.suffix]
-    missing = [name for name in format_.packages if find_spec(name) is None]
+    missing = missing_packages(*format_.packages)
     if missing:
         raise InputError(f"{path}: exporting needs {', '.join(missing)}; pip install {' '.join(missing)}")
     return format_

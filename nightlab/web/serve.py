@@ -1,9 +1,8 @@
 """The server: waitress, a few threads, every limit on."""
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, missing_packages
 from nightlab.web.uploads import SEEN_PIXELS, Limits
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 def check_installed() -> None:
     """Raises InputError where what serves the page is missing: it comes with the extra `web`."""
-    missing = [name for name in ("flask", "waitress") if find_spec(name) is None]
+    missing = missing_packages("flask", "waitress")
     if missing:
         raise InputError(f"the web page needs {' and '.join(missing)}; pip install flask waitress")
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import nightlab
+from nightlab import errors
 from nightlab.data.cityscapes import CLASSES
 from nightlab.errors import InputError
 from nightlab.export import checked
@@ -98,7 +99,7 @@ def test_what_disagrees_is_not_written(predictor, images, tmp_path, monkeypatch)
 
 
 def test_packages_that_are_missing_are_named(predictor, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(checked, "find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(InputError, match="needs onnxscript; pip install onnxscript"):
         export(predictor, tmp_path / "x.onnx", SIZE, images)
 
