@@ -13,6 +13,22 @@ def positive(text: str) -> int:
     return number
 
 
+def not_negative(text: str) -> int:
+    """A whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return number
+
+
+def file_to_write(text: str) -> Path:
+    """The type of a file that is written at the end of long work: its folder must be there."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written; name a file in a folder that exists")
+    return path
+
+
 def file_ending_in(*endings: str) -> Callable[[str], Path]:
     """The type of a file to write whose name says what kind it is, as ".png", in either case."""
 

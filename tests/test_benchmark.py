@@ -398,6 +398,27 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
     assert "no file of tools/export.py" in said.err and "GMAC" not in said.out, "known before anything is measured"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--warmup", "-1"], "-1 is less than 0"),
+        (["--regions", "-1"], "-1 is less than 0"),
+        (["--json", "nowhere/cost.json"], "name a file in a folder that exists"),
+        (["--vary", "SOLVER.IMS_PER_BATCH 1", "--loader", "3", "--exported", "x.onnx"], "without --exported, --loader"),
+        (["--loader", "3", "--peer", "smp", "--train"], "without --peer, --train"),
+    ],
+)
+def test_options_that_would_be_passed_over(load_tool: Any, capsys: Any, options: list[str], said: str) -> None:
+    with pytest.raises(SystemExit):
+        load_tool("benchmark").main(["--config-file", "x.yaml", *options])
+    assert said in capsys.readouterr().err
+
+
+def test_no_peer_has_deformable_convolutions() -> None:
+    with pytest.raises(InputError, match=r"--peer smp: its convolutions are plain; set MODEL.*DEFORM_HEAD"):
+        compare_with_peer(tiny_config("MODEL.SEM_SEG_HEAD.DEFORM_HEAD", True), "smp", size=(32, 32))
+
+
 def test_light_adaptation_is_a_part_of_its_own() -> None:
     learned = benchmark(tiny_config("MODEL.LIGHT.NAME", "relam"), size=(32, 64), repeats=1)
     assert learned["gmac"]["light adaptation"] > 0 and "light adaptation" in learned["forward"]["parts_median_s"]

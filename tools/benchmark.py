@@ -24,7 +24,7 @@ import torch
 from detectron2.config import CfgNode
 
 from nightlab.api import load_exported
-from nightlab.arguments import positive
+from nightlab.arguments import file_to_write, not_negative, positive
 from nightlab.benchmark import (
     PEERS,
     Axis,
@@ -105,8 +105,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=positive, metavar="N", help="images in a call (default: 1)")
     parser.add_argument("--train", action="store_true", help="time a training step too")
     parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="timed calls (default: 5)")
-    parser.add_argument("--warmup", type=int, default=1, metavar="N", help="calls before those (default: 1)")
-    parser.add_argument("--regions", type=int, metavar="N", help="of each image (default: at most MAX_REGIONS)")
+    parser.add_argument("--warmup", type=not_negative, default=1, metavar="N", help="calls before those (default: 1)")
+    parser.add_argument("--regions", type=not_negative, metavar="N", help="an image (default: at most MAX_REGIONS)")
     parser.add_argument(
         "--vary",
         action="append",
@@ -120,13 +120,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--loader", type=positive, metavar="N", help="time the data of MODEL.NIGHTLAB.STAGE instead, N images"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file too")
+    parser.add_argument("--json", type=file_to_write, metavar="FILE", help="write the figures to this file too")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides of the configuration")
     options = parser.parse_args(arguments)
-    if options.vary and (options.batch or options.peer or options.regions is not None):
-        parser.error(
-            "--vary measures training steps of SOLVER.IMS_PER_BATCH images: without --batch, --peer, --regions"
-        )
+    given = {
+        "--batch": options.batch,
+        "--regions": options.regions is not None,
+        "--peer": options.peer,
+        "--exported": options.exported,
+    }
+    others = {"--vary": given | {"--loader": options.loader}, "--loader": given | {"--train": options.train}}
+    for kind, what in (("--vary", "training steps of SOLVER.IMS_PER_BATCH images"), ("--loader", "the training data")):
+        strangers = [name for name, value in others[kind].items() if value]
+        if getattr(options, kind.removeprefix("--")) and strangers:
+            parser.error(f"{kind} measures {what}, without {', '.join(strangers)}")
     return options
 
 

@@ -14,6 +14,7 @@ run.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,21 +23,29 @@ import yaml
 from detectron2.modeling import build_model
 
 from nightlab import importing
-from nightlab.errors import exits_on_input_error
+from nightlab.errors import InputError, enumerate_some, exits_on_input_error
+from nightlab.files import written_aside
 from nightlab.modeling import TimmBackbone
+
+MADE = "# Made by tools/import_weights.py: it is written anew with the weights beside it."
 
 
 @exits_on_input_error("import_weights.py")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     options = _parse(arguments)
+    config = options.config_file or options.target.with_suffix(".yaml")
+    _check_target(options, config)
     checkpoint = importing.read_source(options.source)
     source = importing.recognise(checkpoint.tensors, str(checkpoint.file))
     print(f"{checkpoint.file}: {source.name}")
+    if checkpoint.unread:
+        print(f"not read: {enumerate_some(checkpoint.unread)}")
     described = {}
     if options.config_file is None:
         described = importing.describe(checkpoint, importing.convert(checkpoint, source).tensors, source)
     cfg = importing.target_config(options.config_file, described, options.opts)
+    importing.check_pixels(checkpoint, cfg)
     if cfg.MODEL.TIMM.WINDOWS != source.windows:
         print(
             f"Swin's windows there are MODEL.TIMM.WINDOWS {source.windows}: set that, or features near borders differ"
@@ -50,13 +59,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tensors, placements = importing.import_backbone(checkpoint, source, backbone)
     importing.write_weights(options.target, tensors)
     print(importing.placement_table(placements, every=options.every))
-    config = options.config_file
-    if config is None:
-        config = options.target.with_suffix(".yaml")
-        config.write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+    use = ["--config-file", str(config), key, str(options.target)]
+    if options.config_file is None:
+        model = importing.with_overrides(described, cfg, options.opts)
+        with written_aside(config) as aside:
+            aside.write_text(f"{MADE}\n{yaml.safe_dump(model, sort_keys=False)}", encoding="utf-8")
         print(f"{config}: the model that it is")
-    print(f"{options.target}: use it with --config-file {config} {key} {options.target}")
+    else:
+        use += options.opts
+    print(f"{options.target}: use it with {shlex.join(use)}")
     return 0
+
+
+def _check_target(options: argparse.Namespace, config: Path) -> None:
+    """Raises InputError where DST, or the configuration beside it, is a file that must not be written over."""
+    if options.target.exists() and options.source.exists() and options.target.samefile(options.source):
+        raise InputError(f"{options.target}: is SRC itself; name another file as DST")
+    if options.config_file or not config.exists():
+        return
+    if not config.is_file() or not config.read_bytes().startswith(MADE.encode()):
+        raise InputError(f"{config}: is there, and not by this tool; name another DST, or move it away")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

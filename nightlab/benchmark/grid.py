@@ -63,6 +63,8 @@ def training_cost(cfg: CfgNode, size: Size, repeats: int, warmup: int) -> dict[s
     """`batch`, `size`, `precision`, `median_s` of a training step of SOLVER.IMS_PER_BATCH images, `images_per_s` and
     `peak_memory_mib` (see `timing.peak_memory_mib`)."""
     batch = cfg.SOLVER.IMS_PER_BATCH
+    if batch < 1:
+        raise InputError(f"SOLVER.IMS_PER_BATCH: {batch} is no number of images; take 1 or more")
     model = build(cfg, size)
     amp = is_mixed(cfg, model)
     reset_peak_memory(model.device)

@@ -32,6 +32,7 @@ def build_peer(name: str, cfg: CfgNode, ours: NightLab) -> Peer:
     Raises:
         InputError: the peer is not installed, or has no model like that of `cfg`.
     """
+    _check_plain(name, cfg)
     library = _import(name)
     torch.manual_seed(cfg.SEED)
     peer = PEERS[name].build(library, cfg, ours)
@@ -60,6 +61,14 @@ def enliven(model: nn.Module) -> None:
         for name, parameter in model.named_parameters():
             if name.endswith("relative_position_bias_table"):
                 parameter.normal_(std=0.5)
+
+
+def _check_plain(name: str, cfg: CfgNode) -> None:
+    """Raises InputError where the model has what no peer has, so that unlike things would be compared."""
+    head = cfg.MODEL.SEM_SEG_HEAD
+    for key in ("DEFORM_FPN", "DEFORM_HEAD"):
+        if head[key]:
+            raise InputError(f"--peer {name}: its convolutions are plain; set MODEL.SEM_SEG_HEAD.{key} False")
 
 
 def _import(name: str) -> ModuleType:

@@ -6,12 +6,13 @@ from nightlab.importing.fit import import_backbone, import_segmentor
 from nightlab.importing.rules import Source
 from nightlab.importing.sources import recognise
 from nightlab.importing.table import placement_table
-from nightlab.importing.target import class_names, describe, target_config
+from nightlab.importing.target import check_pixels, class_names, describe, target_config, with_overrides
 
 __all__ = [
     "Checkpoint",
     "Placement",
     "Source",
+    "check_pixels",
     "class_names",
     "convert",
     "describe",
@@ -21,5 +22,6 @@ __all__ = [
     "read_source",
     "recognise",
     "target_config",
+    "with_overrides",
     "write_weights",
 ]

@@ -47,7 +47,7 @@ def deeplab_rules(stem: tuple[Rule, ...]) -> tuple[Rule, ...]:
         Rule(r"sem_seg_head\.decoder\.(res[23])\.(.+)", DECODER + r"\1.\2"),
         Rule(r"sem_seg_head\.decoder\.res5\.(.+)", DECODER + r"res4.\1"),
         Rule(r"sem_seg_head\.predictor\.(weight|bias)", r"decode_head.head.predictor.\1", "classifier"),
-        Rule(r"pixel_(mean|std)", "", note="the configuration says it (MODEL.PIXEL_MEAN, PIXEL_STD)"),
+        Rule(r"pixel_(mean|std)", "", note="is MODEL.PIXEL_MEAN, PIXEL_STD of the configuration"),
     )
 
 

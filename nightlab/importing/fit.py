@@ -1,5 +1,6 @@
 """Converted tensors put into a model: bias tables resized, classes matched by name, shapes checked."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from nightlab.importing.rules import Source
 from nightlab.importing.sources import TABLE
 from nightlab.modeling import NightLab
 
+# What a segmentor may lack: it is of the classes, of training alone, or as if it were not there at its start.
+_MAY_START_AFRESH = re.compile(r"aux_head\..*|light.*|.*\.(classifier|predictor|offset)\.\w+|.*\.num_batches_tracked")
+
 
 @tells_misfits
 def import_segmentor(
@@ -25,7 +29,8 @@ def import_segmentor(
         classes: names of the model's classes; empty where unknown.
 
     Raises:
-        InputError: a tensor has no known place, or another shape than the model's.
+        InputError: a tensor has no known place, or another shape than the model's; or one is missing that is not of a
+            classifier, the auxiliary head, the light adaptation or offsets.
     """
     converted = convert(checkpoint, source)
     own = model.image_level.state_dict()
@@ -37,6 +42,12 @@ def import_segmentor(
     fitted, resized = _fit(checkpoint, tensors, model.image_level.backbone, own, "backbone.body.")
     notes |= resized
     fresh = [key for key in own if key not in fitted]
+    missing = [key for key in fresh if not _MAY_START_AFRESH.match(key)]
+    if missing:
+        raise InputError(
+            f"{checkpoint.file}: {len(missing)} tensors of the model are missing, as {missing[0]}; is the file whole, "
+            "and does the configuration describe its model?"
+        )
     placements = [_noted(p, notes, own) for p in converted.placements]
     placements += [Placement("", f"image_level.{key}", "not in the file: starts afresh") for key in fresh]
     state = model.state_dict()
@@ -106,7 +117,9 @@ def _classifier(theirs: Tensor, own: Tensor, given: Sequence[str], ours: Sequenc
     if not names or len(ours) != len(own):
         if len(theirs) == len(own) and not ours:
             return theirs, "classes unnamed: taken in their order"
-        return own, f"starts afresh: {len(theirs)} classes there whose names are unknown, {len(own)} here"
+        unknown = "" if len(ours) == len(own) else ", whose names are unknown: name their data in DATASETS.TRAIN"
+        there = f"{len(theirs)} classes there{'' if names else ' whose names are unknown'}"
+        return own, f"starts afresh: {there}, {len(own)} here{unknown}"
     if theirs.shape[1:] != own.shape[1:]:
         return theirs, ""  # of another width: refused later, with both shapes
     found = matches(names, ours)

@@ -191,6 +191,7 @@ SOURCES = (
             *ONLY_CLASSIFYING,
         ),
         segmentor=False,
+        windows="timm",
     ),
     Source(
         "ImageNet Swin in mmsegmentation's layout",

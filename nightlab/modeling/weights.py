@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, shortened
 from nightlab.modeling.backbone import TimmBackbone
 from nightlab.modeling.pickled import check_saved
 
@@ -25,6 +25,14 @@ _EFFICIENTNET_BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage of EfficientNet
 _CLASSIFIER = ("head.", "fc.", "classifier.", "norm.", "conv_head.", "bn2.", "head_norm.", "global_pool.")
 # Buffers that models compute from their shape.
 _COMPUTED = ("relative_position_index", "attn_mask", "num_batches_tracked")
+
+
+# How torch marks up its messages, and what they name of a file that would need more than tensors to be built.
+_COLOUR, _OBJECT = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"GLOBAL (\S+)")
+
+
+class MoreThanTensors(InputError):
+    """A file whose reading could run code."""
 
 
 def load_backbone_weights(backbone: TimmBackbone, weights: str) -> None:
@@ -74,7 +82,7 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such weights file")
     if path.suffix == ".pkl":
-        raise InputError(
+        raise MoreThanTensors(
             f"{path}: pickled checkpoints can run code and are refused; convert it to .safetensors or .pth tensors"
         )
     try:
@@ -87,8 +95,12 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # torch, zipfile, pickle and safetensors each raise their own
-        reason = str(error).split("\n")[0][:200]
-        raise InputError(f"{path}: is damaged or holds more than tensors, so it is not loaded ({reason})") from error
+        said = _COLOUR.sub("", str(error))
+        found = _OBJECT.search(said)
+        if found:
+            raise MoreThanTensors(f"{path}: holds more than tensors ({found[1]}), so it is not loaded") from error
+        reason = shortened(f"{type(error).__name__}: {said.splitlines()[0] if said else 'it ends too soon'}", 200)
+        raise InputError(f"{path}: is damaged, or no weights file ({reason})") from error
     if not isinstance(loaded, Mapping):
         raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict")
     _check_tensors(path, loaded)
