@@ -17,9 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nightlab.data.preparation.bdd100k import prepare_bdd100k_night
-from nightlab.data.preparation.command import add_output, output_of, status, summary
+from nightlab.data.preparation.command import add_output, explained_write_errors, output_of, status, summary
 from nightlab.data.preparation.night import NIGHT_LUMINANCE
 from nightlab.errors import exits_on_input_error
+
+
+def luminance(text: str) -> float:
+    """A number from 0 to 255."""
+    number = float(text)
+    if not 0 <= number <= 255:
+        raise argparse.ArgumentTypeError(f"{text} is no luminance, which is 0 to 255")
+    return number
 
 
 @exits_on_input_error("prepare_bdd100k_night.py")
@@ -43,20 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--by", choices=["attribute", "luminance"], default="attribute", help="which rule (default: attribute)"
     )
     parser.add_argument(
-        "--threshold", type=float, default=NIGHT_LUMINANCE, help="mean luminance (default: %(default)g)"
+        "--threshold", type=luminance, default=NIGHT_LUMINANCE, help="mean luminance (default: %(default)g)"
     )
     add_output(parser, "bdd100k_night")
     options = parser.parse_args(arguments)
     output = output_of(options, "bdd100k_night")
-    reports = prepare_bdd100k_night(
-        options.source,
-        output,
-        attributes=options.attributes,
-        listed=options.night_list,
-        by=options.by,
-        threshold=options.threshold,
-        workers=options.workers,
-    )
+    with explained_write_errors(output):
+        reports = prepare_bdd100k_night(
+            options.source,
+            output,
+            attributes=options.attributes,
+            listed=options.night_list,
+            by=options.by,
+            threshold=options.threshold,
+            workers=options.workers,
+        )
     print(summary(reports, output, "bdd100k_night"))
     return status(reports)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nightlab.data.preparation.cityscapes_set import prepare_cityscapes
-from nightlab.data.preparation.command import add_output, output_of, status, summary
+from nightlab.data.preparation.command import add_output, explained_write_errors, output_of, status, summary
 from nightlab.errors import exits_on_input_error
 
 
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_output(parser, "cityscapes")
     options = parser.parse_args(arguments)
     output = output_of(options, "cityscapes")
-    reports = prepare_cityscapes(options.source, output, workers=options.workers)
+    with explained_write_errors(output):
+        reports = prepare_cityscapes(options.source, output, workers=options.workers)
     print(summary(reports, output, "cityscapes"))
     return status(reports)
 

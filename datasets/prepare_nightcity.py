@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightlab.data.preparation.command import add_output, output_of, status, summary
+from nightlab.data.preparation.command import add_output, explained_write_errors, output_of, status, summary
 from nightlab.data.preparation.nightcity import prepare_nightcity
 from nightlab.errors import exits_on_input_error
 
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_output(parser, "nightcity")
     options = parser.parse_args(arguments)
     output = output_of(options, "nightcity")
-    reports = prepare_nightcity(output, options.original, options.plus, options.fine, workers=options.workers)
+    with explained_write_errors(output):
+        reports = prepare_nightcity(output, options.original, options.plus, options.fine, workers=options.workers)
     print(summary(reports, output, "nightcity", "nightcity_plus", "nightcity_fine"))
     return status(reports)
 

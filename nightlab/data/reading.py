@@ -99,6 +99,11 @@ def read_color_label(path: str | os.PathLike[str]) -> np.ndarray:
     return _decode(image, path, lambda opened: np.asarray(opened.convert("RGB")))
 
 
+def is_palette(path: str | os.PathLike[str]) -> bool:
+    """Whether a label file holds indices of a palette. Raises InputError as `read_image`."""
+    return _open(_read_bytes(path), path, _LABEL_FORMATS).mode == "P"
+
+
 def is_color(path: str | os.PathLike[str]) -> bool:
     """Whether a label file holds colours per pixel; a palette file holds indices. Raises InputError as `read_image`."""
     return _open(_read_bytes(path), path, _LABEL_FORMATS).mode in ("RGB", "RGBA")

@@ -11,6 +11,7 @@ from nightlab.data.preparation.nightcity import write_held_out
 from nightlab.data.preparation.parallel import light_of
 from nightlab.data.preparation.prepare import drop_lists, prepare, split_of, write_list
 from nightlab.data.preparation.report import PartReport, write_reports
+from nightlab.errors import InputError, enumerate_some
 
 NEW = Layout(
     tree="BDD100K (images/10k/{train,val}/X.jpg with labels/sem_seg/masks/{train,val}/X.png)",
@@ -48,12 +49,17 @@ def prepare_bdd100k_night(
         by, threshold: as for `night.judge`.
 
     Raises:
-        InputError: as `find`, `prepare`, `night.judge`; or a JSON or the list cannot be read.
+        InputError: as `find`, `prepare`, `night.check_list`; or a JSON or the list cannot be read.
     """
     named = night.read_list(listed) if listed else None
     download = find(root, [NEW, OLD])
     part = Part("BDD100K 10k", "labels", ".jpg", download.images, download.labels, EXPECTED)
-    times = night.read_times(_json_files(attributes or [root]))
+    if named:
+        night.check_list(named, download.images)
+    # Damaged files matter where the times decide.
+    times, damaged = night.read_times(_json_files(attributes, root))
+    if damaged and by == "attribute" and not named:
+        raise InputError(damaged[0])
     report = prepare(part, output, workers=workers, progress=progress)
     ids = [i for split in report.ids.values() for i in split]
     known = night.read_luminance(output / VERDICTS) | report.luminance
@@ -61,6 +67,10 @@ def prepare_bdd100k_night(
     known |= light_of({i: part.image_in(output, i) for i in missing}, workers, progress)
     verdicts = night.judge({i: known[i] for i in ids}, times, threshold=threshold, listed=named, by=by)
     night.write_verdicts(output / VERDICTS, verdicts)
+    report.remarks += damaged
+    if named:
+        lost = sorted({i for i in part.images if {i, i.partition("/")[2]} & named} - set(ids))
+        report.remarks += [f"of the night list, without a usable label map: {enumerate_some(lost)}"] if lost else []
     report.remarks.append(night.agreement(verdicts.values(), threshold))
     for split in report.ids:
         dark = [i for i in ids if split_of(i) == split and verdicts[i].night]
@@ -82,5 +92,13 @@ def prepare_bdd100k_night(
     return [report]
 
 
-def _json_files(places: Sequence[Path]) -> list[Path]:
-    return sorted(f for place in places for f in ([place] if place.is_file() else place.rglob("*.json")))
+def _json_files(attributes: Sequence[Path], root: Path) -> list[Path]:
+    """Raises InputError where one of `attributes` is none."""
+    files: list[Path] = []
+    for place in attributes or [root]:
+        found = [place] if place.is_file() else sorted(place.rglob("*.json"))
+        found = [file for file in found if not file.name.startswith(".")]  # ._X.json, which macOS puts into archives
+        if not found and attributes:
+            raise InputError(f"--attributes {place}: no JSON file there; name BDD100K's, or a folder of them")
+        files += found
+    return sorted(files)

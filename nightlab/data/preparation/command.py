@@ -1,7 +1,8 @@
 """What the command lines datasets/prepare_*.py have in common: where to write, and what to say at the end."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from nightlab.data import catalog
@@ -27,12 +28,25 @@ def output_of(options: argparse.Namespace, name: str) -> Path:
     return options.output or datasets_root() / name
 
 
+@contextmanager
+def explained_write_errors(output: Path) -> Iterator[None]:
+    """Inside, what goes wrong with the files of the prepared tree becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or output}: cannot be written ({error.strerror}); make room, or name another folder with "
+            "--output, and run the command again: it goes on"
+        ) from error
+
+
 def summary(reports: Sequence[PartReport], output: Path, *cards: str) -> str:
     """The reports, and the names that DATASETS can use now."""
     lines = [*map(str, reports), ""]
-    names = _usable_names(cards)
+    elsewhere = any(output.resolve() != (datasets_root() / _root(card)).resolve() for card in cards)
+    names = [] if elsewhere else _usable_names(cards)
     lines.append(f"{output}: prepared." + (f" DATASETS can name {', '.join(names)}" if names else ""))
-    if any(output.resolve() != (datasets_root() / _root(card)).resolve() for card in cards):
+    if elsewhere:
         lines.append(f"The cards read {datasets_root() / _root(cards[0])}: move the folder there before training")
     return "\n".join(lines)
 

@@ -24,9 +24,11 @@ MOST_LOW_MAPS = 0.25
 
 @dataclass(frozen=True)
 class Seen:
-    """What one label file holds: its raw ids, or None for a file of colours."""
+    """What one label file holds: its raw ids, or None for a file of colours; and, of a palette file whose colours are
+    Cityscapes', of two classes or more, the train ids that its colours say, by raw id."""
 
     ids: frozenset[int] | None
+    by_color: Mapping[int, int] | None = None
 
 
 def look(path: Path) -> Seen:
@@ -34,7 +36,16 @@ def look(path: Path) -> Seen:
     if reading.is_color(path):
         reading.read_color_label(path)
         return Seen(None)
-    return Seen(frozenset(np.unique(reading.read_raw_label(path)).tolist()))
+    ids, first = np.unique(reading.read_raw_label(path), return_index=True)
+    by_color = None
+    if reading.is_palette(path):
+        try:
+            said = to_train_ids(path, COLORS).flat[first].tolist()
+        except InputError:
+            return Seen(frozenset(ids.tolist()))
+        if len(set(said) - {IGNORED}) > 1:
+            by_color = dict(zip(ids.tolist(), said, strict=True))
+    return Seen(frozenset(ids.tolist()), by_color)
 
 
 def decide(seen: Mapping[Path, Seen]) -> tuple[str, str]:
@@ -43,6 +54,28 @@ def decide(seen: Mapping[Path, Seen]) -> tuple[str, str]:
     Raises:
         InputError: files in different spaces, or ids of none of the three.
     """
+    space, remark = _by_ids(seen)
+    if space == COLORS:
+        return space, remark
+    told = {path: s.by_color for path, s in seen.items() if s.by_color is not None}
+    table = _table(space)
+    other = [path for path, said in told.items() if any(table[i] != train_id for i, train_id in said.items())]
+    if not other:
+        return space, remark
+    if len(told) < len(seen):
+        plain = next(path for path in seen if path not in told)
+        raise InputError(
+            f"{other[0]}: its palette's colours are Cityscapes' and its numbers are not, and {plain.name} has no such "
+            "palette; the folder mixes two kinds of label maps: keep one"
+        )
+    return (
+        COLORS,
+        "label maps are palettes of Cityscapes' colours with numbers of their own: read by their colours",
+    )
+
+
+def _by_ids(seen: Mapping[Path, Seen]) -> tuple[str, str]:
+    """As `decide`, but that palettes' colours are not looked at where their numbers could be ids."""
     colored = [path for path, s in seen.items() if s.ids is None]
     if colored:
         plain = [path for path in seen if path not in set(colored)]
@@ -59,14 +92,18 @@ def decide(seen: Mapping[Path, Seen]) -> tuple[str, str]:
     low = [path for path, largest in maxima.items() if largest <= LAST_TRAIN_ID]
     if top <= LAST_TRAIN_ID:
         return _low_ids(seen)
-    if len(low) > MOST_LOW_MAPS * len(maxima):
+    # Label ids never are 255, unless a set has it for what is ignored: then maps that surely hold label ids show it.
+    ignores = {path for path, s in seen.items() if s.ids is not None and IGNORED in s.ids}
+    strange = [path for path in low if path in ignores] if ignores <= set(low) else []
+    if strange or len(low) > MOST_LOW_MAPS * len(maxima):
+        low = low if len(low) > MOST_LOW_MAPS * len(maxima) else strange
         high = next(path for path in maxima if maxima[path] > LAST_TRAIN_ID)
         raise InputError(
             f"{high.parent}: {len(low)} of {len(maxima)} label maps look like train ids (0 to 18, as {low[0]}), the "
             f"others are label ids (0 to 33, as {high}); the folder mixes two downloads: extract each to its own"
         )
     named = [path for path in seen if "trainid" in path.name.lower()]
-    return LABEL_IDS, f"named train ids, as {named[0].name}, and hold label ids" if named else ""
+    return LABEL_IDS, f"label maps are named train ids, as {named[0].name}, and hold label ids" if named else ""
 
 
 def _low_ids(seen: Mapping[Path, Seen]) -> tuple[str, str]:
@@ -75,8 +112,11 @@ def _low_ids(seen: Mapping[Path, Seen]) -> tuple[str, str]:
     if not named:
         return TRAIN_IDS, ""
     if any(IGNORED in s.ids for s in seen.values() if s.ids is not None):
-        return TRAIN_IDS, f"named label ids, as {named[0].name}, and hold train ids (none is beyond 18, 255 is used)"
-    return LABEL_IDS, "no id beyond 18 occurs, so that train ids and label ids cannot be told apart: the names decided"
+        named_so = f"label maps are named label ids, as {named[0].name}"
+        return TRAIN_IDS, f"{named_so}, and hold train ids (none is beyond 18, 255 is used)"
+    return LABEL_IDS, (
+        "label maps hold no id beyond 18, so that train ids and label ids cannot be told apart: the names decided"
+    )
 
 
 def _palette_or_refuse(maxima: Mapping[Path, int]) -> tuple[str, str]:
@@ -90,7 +130,7 @@ def _palette_or_refuse(maxima: Mapping[Path, int]) -> tuple[str, str]:
             f"go that far ({len(beyond)} such files); these may be instance ids or another set's classes: give the "
             "semantic label maps, or write a card with a label_map (docs/cards.md)"
         ) from None
-    return COLORS, "palette files with numbers of their own: read by their colours"
+    return COLORS, "label maps are palette files with numbers of their own: read by their colours"
 
 
 def to_train_ids(path: Path, space: str) -> np.ndarray:

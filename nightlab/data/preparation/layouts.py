@@ -7,11 +7,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 from nightlab.errors import InputError, enumerate_some
 
 STATE = "prepared.json"
+# What a preparation calls a label map: names without what tells the ids of a download's.
+PREPARED = re.compile(r"(?!.*_(?:label(?:Train)?Ids|trainIds|train_id|color)\.png$).+\.png")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -22,7 +25,7 @@ class Layout:
     Attributes:
         tree: the layout for people, as it stands in messages.
         images: a pattern with the groups `split` and `name`, for the end of a path; None for labels alone.
-        labels: such patterns, the best first: where an id has several files, the first pattern's is taken.
+        labels: such patterns, the best first: of each split those are taken that match the first one that any matches.
     """
 
     tree: str
@@ -67,6 +70,12 @@ def _what_is_missing(files: Sequence[str], found: Sequence[Download]) -> str:
     known = " or ".join(d.layout.tree for d in found)
     packed = [f for f in files if f.endswith(ARCHIVES)]
     hint = f"; extract {enumerate_some(packed, 3)} first" if packed else ""
+    for download, other in permutations(found, 2):
+        if download.images and other.labels:
+            return (
+                f"has images of {download.layout.tree} and label maps of {other.layout.tree}, which do not belong "
+                "together; extract images and label maps of one of them"
+            )
     for download in found:
         if download.images and not download.labels:
             return f"has {len(download.images)} images and no label maps of {download.layout.tree}" + (
@@ -88,19 +97,29 @@ def _files(root: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        if STATE in names:  # an earlier preparation into this folder: its label maps are no download
-            folders[:] = [f for f in folders if not f.startswith(("labels", "lists"))]
+        if STATE in names:
+            folders[:] = [f for f in folders if not f.startswith("lists")]
         folders.sort()
+        made = prepared_in(Path(folder), "labels")
         for name in sorted(names):
-            if not name.startswith("."):  # among them the ._X.png that macOS puts into archives
+            # Beginning with a point: among others the ._X.png that macOS puts into archives.
+            if not name.startswith(".") and not (made and PREPARED.fullmatch(name)):
                 yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+
+
+def prepared_in(folder: Path, kind: str) -> bool:
+    """Whether a folder is where an earlier preparation puts a split's files of a kind, as `labels_fine/train`."""
+    return folder.parent.name.startswith(kind) and (folder.parent.parent / STATE).is_file()
 
 
 def _match_all(root: Path, files: Sequence[str], layout: Layout) -> tuple[dict[str, Path], dict[str, Path]]:
     images = _match(root, files, layout.images) if layout.images else {}
     labels: dict[str, Path] = {}
     for pattern in layout.labels:
-        labels = _match(root, files, pattern) | labels
+        known = {key.partition("/")[0] for key in labels}
+        # A split is in one kind of files: another may be in other ids, and would fill in where one of these is lost.
+        found = _match(root, files, pattern)
+        labels |= {key: path for key, path in found.items() if key.partition("/")[0] not in known}
     return images, labels
 
 
@@ -110,11 +129,16 @@ def _match(root: Path, files: Sequence[str], pattern: str) -> dict[str, Path]:
     above = "/".join(root.resolve().parts[-4:]).strip("/")  # so that `images/` itself may be named
     found: dict[str, Path] = {}
     for file in files:
-        match = expression.fullmatch(f"{above}/{file}")
+        stem, point, ending = file.rpartition(".")
+        match = expression.fullmatch(f"{above}/{stem}{point}{ending.lower()}")
         if match is None:
             continue
         key = f"{match['split']}/{match['name']}"
         if key in found and not os.path.samefile(found[key], root / file):
+            copies = [path for path in (found[key], root / file) if not prepared_in(path.parent, "images")]
+            if len(copies) == 1:  # the other is what an earlier preparation made of it, where it could not link
+                found[key] = copies[0]
+                continue
             raise InputError(
                 f"{root}: {found[key]} and {root / file} are both '{key}'; name the folder of one copy, or move the "
                 "other away"

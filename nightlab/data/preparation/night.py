@@ -41,9 +41,6 @@ def judge(
         times: time of day by name (the id without its split), where it is known.
         listed: names or ids that are night; then nothing else is asked.
         by: "attribute" (luminance where there is none) or "luminance".
-
-    Raises:
-        InputError: `listed` names a frame that is not there.
     """
     verdicts = {}
     for image_id, light in luminance.items():
@@ -55,14 +52,17 @@ def judge(
             verdicts[image_id] = Verdict(time == "night", "attribute", time, light)
         else:
             verdicts[image_id] = Verdict(light < threshold, "luminance", time, light)
-    if listed is not None:
-        known = {name for i in luminance for name in (i, i.partition("/")[2])}
-        if strangers := sorted(listed - known):
-            raise InputError(
-                f"the night list names {len(strangers)} frame(s) that are not there: {enumerate_some(strangers, 5)}; "
-                "write one name a line, as the image file's without its ending"
-            )
     return verdicts
+
+
+def check_list(listed: frozenset[str], ids: Iterable[str]) -> None:
+    """Raises InputError where a list of night frames names one that is not among `ids`."""
+    known = {name for i in ids for name in (i, i.partition("/")[2])}
+    if strangers := sorted(listed - known):
+        raise InputError(
+            f"the night list names {len(strangers)} frame(s) that are not there: {enumerate_some(strangers, 5)}; "
+            "write one name a line, as the image file's without its ending"
+        )
 
 
 def agreement(verdicts: Iterable[Verdict], threshold: float = NIGHT_LUMINANCE) -> str:
@@ -93,23 +93,22 @@ def read_list(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def read_times(files: Iterable[Path]) -> dict[str, str]:
-    """Time of day by name from BDD100K's JSON files: a list of frames, `{"frames": [...]}`, or one frame a file.
-
-    Raises:
-        InputError: a file is no JSON.
-    """
+def read_times(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
+    """Time of day by name from BDD100K's JSON files: a list of frames, `{"frames": [...]}`, or one frame a file; and a
+    line for each file that is no JSON."""
     times: dict[str, str] = {}
+    damaged: list[str] = []
     for path in files:
         try:
             content = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read as JSON ({error}); extract it again") from None
+            damaged.append(f"{path}: cannot be read as JSON ({error}); extract it again")
+            continue
         for frame in _frames(content):
             attributes = frame.get("attributes")
             if isinstance(attributes, dict) and isinstance(attributes.get("timeofday"), str):
                 times[_without_ending(str(frame.get("name", path.stem)))] = attributes["timeofday"]
-    return times
+    return times, damaged
 
 
 def write_verdicts(path: Path, verdicts: Mapping[str, Verdict]) -> None:

@@ -36,8 +36,10 @@ def prepare(part: Part, output: Path, *, workers: int | None = None, progress: b
         ids = [i for i in pairs if split_of(i) == split]
         seen = _look_at_labels(part, ids, report, workers, progress)
         space, remark = id_spaces.decide(seen)
-        report.spaces[split] = f"{space}, {id_spaces.describe(seen)}"
-        report.remarks += [f"{split}: label maps {remark}"] if remark else []
+        found = id_spaces.describe(seen)
+        report.spaces[split] = space if space == found else f"{space}, {found}"
+        report.ids[split] = []
+        report.remarks += [f"{split}: {remark}"] if remark else []
         key = f"{part.labels_folder}/{split}"
         unchanged = state.get(key) == space
         convert = Converter(part, output, space, unchanged)

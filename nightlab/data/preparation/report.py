@@ -20,7 +20,7 @@ class PartReport:
 
     Attributes:
         expected: published number of pairs of each split; never asserted, since copies differ by one or two.
-        ids: the prepared ids of each split, sorted.
+        ids: the prepared ids of each split that the download has, sorted; none where all pairs were unusable.
         spaces: what the label maps of each split were written in.
         remarks: what the user should know.
         unpaired: a line for each file that has no partner.
@@ -58,10 +58,12 @@ class PartReport:
         """The report, with at most so many files of each kind."""
         done = ", ".join(f"{n} {what}" for what, n in sorted(self.done.items()))
         lines = [f"{self.title}: {sum(map(len, self.ids.values()))} pairs ({done})"]
-        for split, ids in self.ids.items():
-            expected = self.expected.get(split)
+        for split in dict.fromkeys((*self.ids, *self.expected)):
+            ids, expected = self.ids.get(split, []), self.expected.get(split)
             beside = f", {expected} published" if expected is not None else ""
-            lines.append(f"  {split}: {len(ids)} pairs{beside}; label maps in {self.spaces[split]}")
+            lines.append(f"  {split}: {len(ids)} pairs{beside}")
+            if split in self.spaces and ids:
+                lines[-1] += f"; label maps in {self.spaces[split]}"
             if expected and len(ids) < 0.95 * expected:
                 lines.append(f"  {split}: {expected - len(ids)} fewer than published; is the archive extracted whole?")
         lines += [f"  label maps resized, nearest neighbour: {n} from {how}" for how, n in self.resized.items()]

@@ -23,6 +23,7 @@ def seen(**files: set[int] | None) -> dict[Path, Seen]:
         ({"a": {0, 2, 255}, "b": {13}}, TRAIN_IDS, ""),
         ({"a": {7, 11, 26}, "b": {0, 23}}, LABEL_IDS, ""),
         ({"a": {7, 26, 255}, "b": {0, 23}}, LABEL_IDS, ""),
+        ({"a": {7, 26, 255}, "b": {0, 23}, "c": {24}, "d": {25}, "e": {0, 7, 255}}, LABEL_IDS, ""),
         ({"a": None, "b": None}, COLORS, ""),
         ({"a_trainIds": {7, 26}}, LABEL_IDS, "named train ids"),
         ({"a_labelIds": {0, 13, 255}}, TRAIN_IDS, "named label ids"),
@@ -40,6 +41,10 @@ def test_spaces(files: dict[str, set[int] | None], space: str, remark: str) -> N
     [
         ({"a": {7, 26}, "b": {0, 13, 255}, "c": {1, 2}}, "2 of 3 label maps look like train ids"),
         ({"a": {7, 26}, "b": None}, "1 label maps are colours .* and 1 are ids"),
+        (
+            {"a": {7, 26}, "b": {7, 23}, "c": {8, 33}, "d": {21}, "e": {0, 13, 255}},
+            "1 of 5 label maps look like train ids .*as e.png",
+        ),
     ],
 )
 def test_mixtures_are_refused(files: dict[str, set[int] | None], message: str) -> None:
@@ -75,3 +80,30 @@ def test_raw_label_ids_under_a_card_of_train_ids_say_so() -> None:
     with pytest.raises(InputError) as caught:
         label_map.map_indices(np.array([[7, 40]], np.uint8), table, "a.png")
     assert "label ids" not in str(caught.value)
+
+
+def test_a_palette_of_low_numbers_is_read_by_its_colours_where_they_say_something_else(tmp_path: Path) -> None:
+    """As an optimiser of PNGs makes of a file of colours: numbers from 0 on, which could be ids."""
+
+    def saved(name: str, numbers: np.ndarray, colors: np.ndarray) -> Path:
+        image = Image.fromarray(trees.stripes(numbers), "P")
+        palette = np.zeros((256, 3), np.uint8)
+        palette[numbers] = colors
+        image.putpalette(palette.flatten().tolist())
+        image.save(tmp_path / name)
+        return tmp_path / name
+
+    compact = saved("a.png", np.arange(6, dtype=np.uint8), trees.COLORS)
+    found = {compact: look(compact)}
+    space, said = decide(found)
+    assert space == COLORS and "read by their colours" in said
+    assert (to_train_ids(compact, space) == trees.stripes(trees.TRAIN_IDS)).all()
+    for numbers, name in ((trees.TRAIN_IDS, TRAIN_IDS), (trees.LABEL_IDS, LABEL_IDS)):
+        usual = saved("b.png", numbers, trees.COLORS)
+        assert decide({usual: look(usual)}) == (name, ""), "a palette for the eye, of numbers that are ids"
+    other = saved("c.png", np.arange(6, dtype=np.uint8), np.full((6, 3), 77, np.uint8))
+    assert decide({other: look(other)}) == (TRAIN_IDS, ""), "other colours say nothing"
+    plain = tmp_path / "d.png"
+    trees.label(plain)
+    with pytest.raises(InputError, match=r"a\.png: its palette's colours are Cityscapes' .* mixes two kinds"):
+        decide({**found, plain: look(plain)})

@@ -140,6 +140,80 @@ def test_a_download_inside_the_prepared_folder(tmp_path: Path, datasets: Path) -
     assert len(labels_of("nightcity_val")) == 2
 
 
+def test_downloads_that_lie_where_they_are_prepared(
+    tmp_path: Path, datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BDD100K has folders `labels` of its own; and where nothing can be linked, images are there twice."""
+    root = trees.bdd100k(datasets / "bdd100k_night")
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    trees.nightcity(datasets / "nightcity")
+    for _ in range(2):
+        (report,) = prepare_bdd100k_night(root, root, progress=False)
+        assert [len(ids) for ids in report.ids.values()] == [5, 2]
+        report = nightcity(datasets, original=datasets / "nightcity")[0]
+        assert [len(ids) for ids in report.ids.values()] == [4, 2]
+    assert (labels_of("nightcity_train")["train/Beijing_0001"] == TRUTH).all()
+
+
+def test_a_lost_label_map_is_not_replaced_by_one_of_another_kind(tmp_path: Path, datasets: Path) -> None:
+    root = trees.cityscapes_download(tmp_path / "c")
+    lost = sorted(root.glob("gtFine/train/*/*_labelIds.png"))[0]
+    lost.unlink()
+    (report,) = prepare_cityscapes(root, datasets / "cityscapes", progress=False)
+    assert [len(ids) for ids in report.ids.values()] == [2, 3]
+    assert len(report.unpaired) == 1 and "an image without a label map" in report.unpaired[0]
+    assert all((label == TRUTH).all() for label in labels_of("cityscapes_train").values())
+
+
+def test_a_split_without_anything_is_told_and_its_old_list_goes(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "a")
+    nightcity(datasets, original=root)
+    lists = datasets / "nightcity" / "lists"
+    assert (lists / "val.txt").is_file()
+    for path in root.glob("NightCity-label/label/val/*.png"):
+        path.write_bytes(b"")
+    (report,) = nightcity(datasets, original=root)
+    assert "val: 0 pairs, 1299 published\n" in str(report) and len(report.faults) == 2
+    assert not (lists / "val.txt").exists() and (lists / "train_held.txt").is_file()
+    for folder in ("NightCity-label/label/val", "NightCity-label/color/val", "NightCity-images/images/val"):
+        shutil.rmtree(root / folder)
+    assert "val: 0 pairs, 1299 published\n" in str(nightcity(datasets, original=root)[0])
+
+
+def test_times_of_day_that_are_not_there(tmp_path: Path, datasets: Path) -> None:
+    root, output = trees.bdd100k(tmp_path / "b"), datasets / "bdd100k_night"
+    for place in (tmp_path / "nope", tmp_path):
+        (root / "labels" / "._frames.json").write_text("no JSON")  # which macOS writes, and which is none
+        with pytest.raises(InputError, match=r"--attributes .*: no JSON file there"):
+            prepare_bdd100k_night(root, output, attributes=[place / "x"], progress=False)
+    (report,) = prepare_bdd100k_night(root, output, progress=False)
+    (root / "labels" / "frames.json").write_text("{torn")
+    with pytest.raises(InputError, match=r"frames\.json: cannot be read as JSON"):
+        prepare_bdd100k_night(root, output, progress=False)
+    (report,) = prepare_bdd100k_night(root, output, by="luminance", progress=False)
+    assert any("frames.json: cannot be read as JSON" in remark for remark in report.remarks)
+
+
+def test_a_listed_frame_without_a_label_map_is_told(tmp_path: Path, datasets: Path) -> None:
+    root = trees.bdd100k(tmp_path / "b")
+    (root / "labels/sem_seg/masks/train/n0.png").unlink()
+    (tmp_path / "night.txt").write_text("n0\nd0\n")
+    (report,) = prepare_bdd100k_night(root, datasets / "bdd100k_night", listed=tmp_path / "night.txt", progress=False)
+    assert labels_of("bdd100k_night_train_night").keys() == {"train/d0"}
+    assert "of the night list, without a usable label map: train/n0" in report.remarks
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_an_output_that_cannot_be_written_is_one_line(
+    tmp_path: Path, datasets: Path, command: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "file").touch()
+    root = trees.cityscapes_download(tmp_path / "c")
+    assert command("prepare_cityscapes").main([str(root), "--output", str(tmp_path / place)]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and "--output" in said and said.count("\n") == 1
+
+
 def test_nothing_of_the_download_is_overwritten(tmp_path: Path, datasets: Path) -> None:
     root = datasets / "nightcity"
     trees.image(root / "images/train/a.png")
