@@ -88,6 +88,14 @@ def shown() -> Iterator[tuple[str, str]]:
 SHOWN = sorted(set(shown()))
 
 
+def test_files_that_documents_name_are_there() -> None:
+    """Configurations, studies and tools, in prose as in commands."""
+    named = re.compile(r"\b((?:configs|projects|tools|datasets|tests|docs)/[\w./-]+\.(?:yaml|py|md|svg|jpg|png))\b")
+    for document in DOCUMENTS:
+        for path in named.findall(document.read_text(encoding="utf-8")):
+            assert "/my_" in path or (REPOSITORY / path).exists(), f"{document.name} names {path}"
+
+
 def test_documents_show_commands() -> None:
     assert len(SHOWN) > 100
     assert {"GETTING_STARTED.md", "MODEL_ZOO.md"} <= {where for where, _ in SHOWN}

@@ -1,5 +1,9 @@
-"""The paper's configurations: they build, and one of each kind trains two steps on made trees of its layout."""
+"""The paper's configurations: they build, and one of each kind trains two steps on made trees of its layout.
 
+NIGHTLAB_EVERY_CONFIG=1 in the environment has every one of them trained, which takes some ten minutes more.
+"""
+
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -22,14 +26,20 @@ from .data.preparation import trees
 
 FOLDERS = ("nightcity", "bdd100k_night", "ablations")
 CONFIGS = sorted(f for name in FOLDERS for f in (REPOSITORY / "configs" / name).glob("[!B]*.yaml"))
-# Every head alone or under regions, by RDN and HDM, light adaptation of one level and of both, by night and with day.
-TRAINED = (
+# Every head alone or under regions, by RDN and HDM, light adaptation of one level and of both, deformable or not, by
+# night, with day and adapted from day.
+KINDS = (
     "nightcity/pspnet_r101",
+    "nightcity/upernet_r101_joint",
+    "nightcity/upernet_swin_base_adapted",
     "nightcity/deeplabv3plus_r101_joint",
     "bdd100k_night/nightlab_rdn_swin_base",
     "bdd100k_night/nightlab_hdm_r101_joint",
-    "ablations/table5_5_image_relam",
+    "ablations/table4_2_head",
+    "ablations/table5_6_both_relam",
 )
+EVERY = tuple(f"{path.parent.name}/{path.stem}" for path in CONFIGS)
+TRAINED = EVERY if os.environ.get("NIGHTLAB_EVERY_CONFIG") else KINDS
 
 
 def small(cfg: CfgNode) -> CfgNode:
@@ -127,7 +137,9 @@ def short(cfg: CfgNode, output: Path) -> CfgNode:
     cfg.MODEL.HARDNESS.CANDIDATES = 4
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.CHECKPOINT_PERIOD = 2, 2, 2
     cfg.SOLVER.WARMUP_ITERS = 1
-    for stage in ("LIGHT", "REGION", "RDN", "HDM"):
+    if cfg.MODEL.ADAPT.ENABLED:  # whose discriminator sees 12 pixels at stride 4
+        cfg.INPUT.IMAGE_SIZE, cfg.INPUT.CROP_SIZE = [96, 192], [64, 128]
+    for stage in ("LIGHT", "ADAPT", "REGION", "RDN", "HDM"):
         cfg.STAGES[stage].MAX_ITER, cfg.STAGES[stage].IMS_PER_BATCH = 2, 2
     cfg.TEST.EVAL_PERIOD, cfg.TEST.PICTURES, cfg.DATALOADER.NUM_WORKERS = 0, 0, 0
     return cfg

@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from nightlab.config import default_config, load_config
 from nightlab.engine.plan import CHOICES
 from nightlab.engine.stages import BEST, LAST
-from nightlab.errors import InputError, enumerate_some
+from nightlab.errors import InputError, enumerate_some, shortened
 from nightlab.evaluation.ablation import Row, Study
 from nightlab.files import write_json_aside
 from nightlab.signals import STOPPED, passed_on
@@ -88,7 +88,19 @@ def run_study(study: Study, output: Path, *, num_gpus: int = 0, training: Traini
             if status == 0 and study.evaluation(output, row, seed).is_file():
                 yield Event(row, seed, "finished")
             else:
-                yield Event(row, seed, "failed", f"exit status {status}; see {folder / LOG}")
+                yield Event(row, seed, "failed", f"exit status {status}{_last_words(folder / LOG)}; see {folder / LOG}")
+
+
+def _last_words(log: Path) -> str:
+    """The last line of a run's log, which says what ended it, for a message; "" without one."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - 4096, 0))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    said = [line for line in lines if line.strip()]
+    return f": {shortened(said[-1])}" if said else ""
 
 
 def check_row(study: Study, row: Row) -> None:

@@ -77,6 +77,7 @@ class Trainings:
         run = "/".join(log.parent.parts[-2:])
         self.asked.append(run)
         if run in self.failing:
+            log.write_text("step 1\nno such data set\n\n")
             return self.status
         if "better" in run:
             assert given["STAGES.IMAGE_LEVEL"].endswith(f"plain/seed{given['SEED']}/model_best.pth")
@@ -94,7 +95,7 @@ def test_a_study_goes_on_where_it_stopped(study_file: Path, tmp_path: Path) -> N
     first = Trainings("plain/seed2")
     events = run(study, output, first)
     assert first.asked == ["plain/seed1", "better_by_much/seed1", "plain/seed2"]
-    assert "plain, seed 2: failed (exit status 1; see " in events[-2]
+    assert "plain, seed 2: failed (exit status 1: no such data set; see " in events[-2]
     assert "plain/seed2/model_best.pth to start from" in events[-1]
     assert "Not finished: plain, better, by much." in study_table(study, collect(study, output), resamples=50)
 
