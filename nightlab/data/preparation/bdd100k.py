@@ -67,7 +67,7 @@ def prepare_bdd100k_night(
     known |= light_of({i: part.image_in(output, i) for i in missing}, workers, progress)
     verdicts = night.judge({i: known[i] for i in ids}, times, threshold=threshold, listed=named, by=by)
     night.write_verdicts(output / VERDICTS, verdicts)
-    report.remarks += damaged
+    report.remarks += download.remarks + damaged
     if named:
         lost = sorted({i for i in part.images if {i, i.partition("/")[2]} & named} - set(ids))
         report.remarks += [f"of the night list, without a usable label map: {enumerate_some(lost)}"] if lost else []

@@ -26,6 +26,7 @@ def prepare_cityscapes(
     download = find(root, [CITYSCAPES])
     part = Part("Cityscapes", "labels", ".png", download.images, download.labels, EXPECTED)
     report = prepare(part, output, workers=workers, progress=progress)
+    report.remarks += download.remarks
     for split, ids in report.ids.items():
         if ids:
             write_list(output, split, ids, f"Cityscapes, {split}: {len(ids)} images")

@@ -42,6 +42,18 @@ class Download:
     images: Mapping[str, Path]
     labels: Mapping[str, Path]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What its user should know: files may be of another data set of this layout, below the same root."""
+        remarks = []
+        for what, files in (("images", self.images), ("label maps", self.labels)):
+            # Of each the folder that has its split.
+            folders = {path.as_posix().rpartition(f"/{key.partition('/')[0]}/")[0] for key, path in files.items()}
+            if len(folders) > 1:
+                several = enumerate_some(sorted(folders), 5)
+                remarks.append(f"{what} are from several folders, {several}: are all of this data set?")
+        return remarks
+
 
 def find(root: Path, layouts: Sequence[Layout]) -> Download:
     """Looks through everything below `root`, which may be the folder of the layout, one above, or one inside it.
@@ -134,14 +146,11 @@ def _match(root: Path, files: Sequence[str], pattern: str) -> dict[str, Path]:
         if match is None:
             continue
         key = f"{match['split']}/{match['name']}"
-        if key in found and not os.path.samefile(found[key], root / file):
-            copies = [path for path in (found[key], root / file) if not prepared_in(path.parent, "images")]
-            if len(copies) == 1:  # the other is what an earlier preparation made of it, where it could not link
-                found[key] = copies[0]
-                continue
+        path, other = root / file, found.get(key)
+        if other is None or prepared_in(other.parent, "images"):  # what an earlier preparation made of this one
+            found[key] = path
+        elif not prepared_in(path.parent, "images") and not os.path.samefile(other, path):
             raise InputError(
-                f"{root}: {found[key]} and {root / file} are both '{key}'; name the folder of one copy, or move the "
-                "other away"
+                f"{root}: {other} and {path} are both '{key}'; name the folder of one copy, or move the other away"
             )
-        found.setdefault(key, root / file)
     return found

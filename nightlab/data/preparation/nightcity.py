@@ -66,7 +66,7 @@ def prepare_nightcity(
             own = {i: images[i] for i in download.images}
             folder = f"labels_{name}" if name else "labels"
             parts[name] = Part(titles[name], folder, ".png", _in_place(own), _in_place(download.labels), EXPECTED)
-            remarks[name] = _moved(download)
+            remarks[name] = _moved(download) + download.remarks
     if relabelled := _found(plus, [PLUS]):
         refuse_old_labels(relabelled, downloads[""], output / "labels")
         parts["plus"], remarks["plus"] = _plus(relabelled, images, output)

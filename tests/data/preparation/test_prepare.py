@@ -155,6 +155,15 @@ def test_downloads_that_lie_where_they_are_prepared(
     assert (labels_of("nightcity_train")["train/Beijing_0001"] == TRUTH).all()
 
 
+def test_files_of_another_set_below_the_root_are_pointed_out(tmp_path: Path, datasets: Path) -> None:
+    root = trees.nightcity(tmp_path / "downloads")
+    assert not any("several folders" in remark for remark in nightcity(datasets, original=root)[0].remarks)
+    trees.image(root / "my_streets/images/train/a.png")
+    trees.label(root / "my_streets/label/train/a_labelIds.png", trees.LABEL_IDS)
+    remarks = nightcity(datasets, original=root)[0].remarks
+    assert any(f"images are from several folders, {root}/NightCity-images/images, " in remark for remark in remarks)
+
+
 def test_a_lost_label_map_is_not_replaced_by_one_of_another_kind(tmp_path: Path, datasets: Path) -> None:
     root = trees.cityscapes_download(tmp_path / "c")
     lost = sorted(root.glob("gtFine/train/*/*_labelIds.png"))[0]
