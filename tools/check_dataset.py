@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nightlab.arguments import positive
 from nightlab.data import Source, get_source, load_card
 from nightlab.data.checks import check_source
 from nightlab.errors import exits_on_input_error
@@ -42,16 +43,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="a card file, a data set (camvid) or one of its splits (camvid_val)",
     )
     parser.add_argument("--split", action="append", help="check this split only; may be repeated")
-    parser.add_argument("--workers", type=_positive, help="parallel readers (default: one for each core)")
+    parser.add_argument("--workers", type=positive, help="parallel readers (default: one for each core)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports to this file too")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
 
 
 def _resolve(target: str, splits: list[str] | None) -> tuple[Source, list[str] | None]:

@@ -2,7 +2,7 @@
 
 import io
 import os
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -99,14 +99,14 @@ def read_color_label(path: str | os.PathLike[str]) -> np.ndarray:
     return _decode(image, path, lambda opened: np.asarray(opened.convert("RGB")))
 
 
-def is_palette(path: str | os.PathLike[str]) -> bool:
-    """Whether a label file holds indices of a palette. Raises InputError as `read_image`."""
-    return _open(_read_bytes(path), path, _LABEL_FORMATS).mode == "P"
+def label_kind(path: str | os.PathLike[str]) -> Literal["color", "palette", "index"]:
+    """What a label file holds for each pixel: a colour, an index of a palette, or an index alone.
 
-
-def is_color(path: str | os.PathLike[str]) -> bool:
-    """Whether a label file holds colours per pixel; a palette file holds indices. Raises InputError as `read_image`."""
-    return _open(_read_bytes(path), path, _LABEL_FORMATS).mode in ("RGB", "RGBA")
+    Raises:
+        InputError: as `read_image`.
+    """
+    mode = _open(_read_bytes(path), path, _LABEL_FORMATS).mode
+    return "color" if mode in ("RGB", "RGBA") else "palette" if mode == "P" else "index"
 
 
 def check_pair(image: np.ndarray, label: np.ndarray, record: dict[str, Any]) -> None:

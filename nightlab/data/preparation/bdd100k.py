@@ -9,7 +9,7 @@ from nightlab.data.preparation.convert import Part
 from nightlab.data.preparation.layouts import Layout, find
 from nightlab.data.preparation.nightcity import write_held_out
 from nightlab.data.preparation.parallel import light_of
-from nightlab.data.preparation.prepare import drop_lists, prepare, split_of, write_list
+from nightlab.data.preparation.prepare import prepare, split_of, write_list
 from nightlab.data.preparation.report import PartReport, write_reports
 from nightlab.errors import InputError, enumerate_some
 
@@ -81,11 +81,9 @@ def prepare_bdd100k_night(
             f"authors' list is not public); {len(day)} others"
         )
         for name, group in (("night", dark), ("day", day)):
-            if group:
-                write_list(output, f"{split}_{name}", group, f"BDD100K 10k, {split}, {name}: {len(group)} frames")
-            else:
+            write_list(output, f"{split}_{name}", group, f"BDD100K 10k, {split}, {name}: {len(group)} frames")
+            if not group:
                 report.remarks.append(f"{split}: no frame is {name}, so there is no such list")
-                drop_lists(output, f"{split}_{name}")
         if split == "train" and dark:
             write_held_out(output, f"{split}_night", dark, HELD_OUT)
     write_reports([report], output)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nightlab.data.preparation.convert import Part
 from nightlab.data.preparation.layouts import Layout, find
-from nightlab.data.preparation.prepare import drop_lists, prepare, write_list
+from nightlab.data.preparation.prepare import prepare, write_list
 from nightlab.data.preparation.report import PartReport, write_reports
 
 CITYSCAPES = Layout(
@@ -28,9 +28,6 @@ def prepare_cityscapes(
     report = prepare(part, output, workers=workers, progress=progress)
     report.remarks += download.remarks
     for split, ids in report.ids.items():
-        if ids:
-            write_list(output, split, ids, f"Cityscapes, {split}: {len(ids)} images")
-        else:
-            drop_lists(output, split)
+        write_list(output, split, ids, f"Cityscapes, {split}: {len(ids)} images")
     write_reports([report], output)
     return [report]

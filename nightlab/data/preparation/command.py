@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from nightlab.arguments import positive
 from nightlab.data import catalog
 from nightlab.data.cards import Card
 from nightlab.data.paths import datasets_root
@@ -20,7 +21,7 @@ def add_output(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="FOLDER",
         help=f"where the prepared set goes (default: $DETECTRON2_DATASETS/{name}, where the card looks)",
     )
-    parser.add_argument("--workers", type=_positive, help="parallel readers (default: one for each core)")
+    parser.add_argument("--workers", type=positive, help="parallel readers (default: one for each core)")
 
 
 def output_of(options: argparse.Namespace, name: str) -> Path:
@@ -73,10 +74,3 @@ def _root(card: str) -> str:
     source = catalog.get_source(card)
     assert isinstance(source, Card)
     return source.root
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number

@@ -33,12 +33,13 @@ class Seen:
 
 def look(path: Path) -> Seen:
     """Reads one label file. Raises InputError as `reading.read_raw_label` for what is no label map at all."""
-    if reading.is_color(path):
+    kind = reading.label_kind(path)
+    if kind == "color":
         reading.read_color_label(path)
         return Seen(None)
     ids, first = np.unique(reading.read_raw_label(path), return_index=True)
     by_color = None
-    if reading.is_palette(path):
+    if kind == "palette":
         try:
             said = to_train_ids(path, COLORS).flat[first].tolist()
         except InputError:

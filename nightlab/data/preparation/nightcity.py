@@ -7,7 +7,7 @@ from pathlib import Path
 from nightlab.data.preparation.convert import Part
 from nightlab.data.preparation.layouts import Download, Layout, find
 from nightlab.data.preparation.old_labels import refuse_old_labels
-from nightlab.data.preparation.prepare import drop_lists, prepare, split_of, write_list
+from nightlab.data.preparation.prepare import prepare, split_of, write_list
 from nightlab.data.preparation.report import PartReport, write_reports
 from nightlab.errors import InputError
 
@@ -125,11 +125,8 @@ def _moved(download: Download) -> list[str]:
 def _write_lists(output: Path, name: str, report: PartReport) -> None:
     before = f"{name}_" if name else ""
     for split, ids in report.ids.items():
-        if not ids:
-            drop_lists(output, before + split)
-            continue
         write_list(output, before + split, ids, f"{report.title}, {split}: {len(ids)} images")
-        if split == "train":
+        if split == "train" and ids:
             write_held_out(output, before + split, ids, HELD_OUT)
 
 

@@ -7,7 +7,7 @@ image, and `lists/<split>.txt`. A second call converts only what changed.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +59,17 @@ def split_of(image_id: str) -> str:
     return image_id.partition("/")[0]
 
 
-def write_list(output: Path, name: str, ids: Iterable[str], about: str) -> None:
-    """Writes `lists/<name>.txt`, one id a line under a comment."""
+def write_list(output: Path, name: str, ids: Sequence[str], about: str) -> None:
+    """Writes `lists/<name>.txt`, one id a line under a comment. Without an id, that of an earlier preparation goes, and
+    its two parts: what they name is no longer so."""
     path = output / "lists" / f"{name}.txt"
+    if not ids:
+        for suffix in ("", "_fit", "_held"):
+            path.with_name(f"{name}{suffix}.txt").unlink(missing_ok=True)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as aside:
         aside.write_text(f"# {about}\n" + "".join(f"{i}\n" for i in ids), encoding="utf-8")
-
-
-def drop_lists(output: Path, name: str) -> None:
-    """Removes `lists/<name>.txt` of an earlier preparation, and its two parts: what they name is no longer so."""
-    for suffix in ("", "_fit", "_held"):
-        (output / "lists" / f"{name}{suffix}.txt").unlink(missing_ok=True)
 
 
 def _pairs(part: Part, report: PartReport) -> list[str]:
