@@ -20,7 +20,7 @@ from nightlab.benchmark.cost import count_parameters
 from nightlab.benchmark.macs import count_gmac
 from nightlab.benchmark.side_by_side import alternate
 from nightlab.errors import InputError
-from nightlab.modeling.layers import DeformableConv2d
+from nightlab.modeling.deformable import DeformableConv2d
 from nightlab.predictor import Predictor
 from nightlab.runtime import ExportedModel
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nightlab.modeling.layers import DeformableConv2d
+from nightlab.modeling.deformable import DeformableConv2d
 
 
 class SampledDeformableConv2d(nn.Module):

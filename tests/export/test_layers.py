@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nightlab.export.layers import SampledDeformableConv2d, replace_deformable
-from nightlab.modeling.layers import DeformableConv2d, conv_norm_relu
+from nightlab.modeling.deformable import DeformableConv2d
+from nightlab.modeling.layers import conv_norm_relu
 
 
 @pytest.fixture(params=[True, False], ids=["v2", "v1"])

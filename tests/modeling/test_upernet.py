@@ -6,7 +6,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nightlab.modeling.layers import DeformableConv2d
+from nightlab.modeling.deformable import DeformableConv2d
 from nightlab.modeling.upernet import FCNHead, UPerNetHead
 
 from .contracts import HeadContract, conv_by_taps, shake
