@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nightlab.errors import InputError
 from nightlab.modeling.checkpointing import checkpointable
+from nightlab.modeling.cpu_kernels import use_linear
 from nightlab.modeling.swin import pad_first
 
 # Arguments by which timm would fetch or read weights of its own accord, or write a cache.
@@ -87,6 +88,7 @@ class TimmBackbone(Backbone):
             pad_first(self.body)
         if len(dilations):
             _dilate(self.body, dilations)
+        use_linear(self.body)
         info: Any = self.body.feature_info
         self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         strides, channels = info.reduction(), info.channels()

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import deform_conv2d
 
+from nightlab.modeling.cpu_kernels import linear
+
 # Numbers that a deformable convolution holds at a time between its two steps: 256 MiB in single precision.
 COLUMNS = 2**26
 
@@ -74,7 +76,7 @@ def multiply_and_sample(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor 
         pixels = x.to(dtype).permute(0, 2, 3, 1).reshape(-1, channels)
 
         def sampled(taps: Tensor) -> Tensor:
-            table = pixels @ taps.to(dtype).permute(1, 2, 3, 0).reshape(channels, -1)
+            table = linear(pixels, taps.to(dtype).permute(2, 3, 0, 1).reshape(-1, channels))
             return F.embedding_bag(rows, table.view(-1, len(taps)), per_sample_weights=weights.to(dtype), mode="sum")
 
         if group >= len(weight):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nightlab.modeling.winograd import convolve
+from nightlab.modeling.cpu_kernels import convolve
 
 
 class Kernel(NamedTuple):

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nightlab.modeling.cpu_kernels import convolve, linear
 from nightlab.modeling.folding import Kernel
 from nightlab.modeling.layers import resize_to
-from nightlab.modeling.winograd import convolve
 
 # Rows of a band matrix that go together: more are fewer products, of more zeros.
 BLOCK = 64
@@ -82,8 +82,8 @@ def _add_small(out: Tensor, x: Tensor, weight: Tensor, size: tuple[int, int]) ->
     pixels = x.permute(0, 2, 3, 1).reshape(batch * h * w, -1)
     for dy in range(3):
         # Taps before outputs, so that (column, tap) is one axis without moving anything.
-        matrix = weight[:, :, dy].permute(1, 2, 0).reshape(-1, 3 * out_channels)
-        taps = (pixels @ matrix).view(batch * h, 3 * w, out_channels)
+        matrix = weight[:, :, dy].permute(2, 0, 1).reshape(3 * out_channels, -1)
+        taps = linear(pixels, matrix).view(batch * h, 3 * w, out_channels)
         wide = _product(_columns(w, size[1], x.device), taps, None, size[1])
         out = _product(_rows(h, size[0], x.device)[dy], wide.view(batch, h, -1), out, size[0])
     return out
