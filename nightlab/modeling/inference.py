@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from nightlab.errors import InputError
+from nightlab.modeling.cpu_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from nightlab.modeling.hardness import HardnessDetector
@@ -25,10 +26,14 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 def prepare(model: "NightLab", cfg: CfgNode) -> None:
     """Let a model run as TEST says from now on, in place, when it is in evaluation mode; its weights stay as they are.
 
+    On a CPU, this process keeps the memory that it frees from now on (`cpu_memory.py`).
+
     Raises:
         InputError: as `check_inference`.
     """
     check_inference(cfg, model.device)
+    if model.device.type == "cpu":
+        keep_freed_memory()
     _run(model, PRECISIONS[cfg.TEST.PRECISION], cfg.TEST.COMPILE)
 
 
