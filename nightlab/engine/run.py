@@ -38,6 +38,7 @@ from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.files import explained_full_disk, write_json_aside
+from nightlab.modeling.cpu_memory import keep_freed_memory
 from nightlab.modeling.inference import check_inference, how_tested, prepare
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -78,6 +79,8 @@ def configured(args: Namespace) -> CfgNode:
 def begin(cfg: CfgNode, args: Namespace) -> None:
     """The run's folder with its configuration, loggers and seed. Raises InputError where it cannot be written to."""
     check_writable(cfg.OUTPUT_DIR)
+    if cfg.MODEL.DEVICE == "cpu":
+        keep_freed_memory()
     with kept_config(cfg) if args.eval_only else nullcontext():
         default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own

@@ -1,20 +1,23 @@
-"""Convolutions and matrix products for inference on CPUs by the fastest of the libraries that torch is built with.
+"""Convolutions and matrix products on CPUs by the fastest of the libraries that torch is built with.
 
 torch takes oneDNN for convolutions and MKL for matrix products. Where that is not the fastest:
 
 - A 3x3 convolution of many channels over a large map takes half the time by Winograd's minimal filtering (Lavin and
-  Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016), which NNPACK has and oneDNN has no more.
+  Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016), which NNPACK has and oneDNN has no more. It is
+  for inference.
 - On AMD's cores with AVX-512, MKL uses half of their width and oneDNN all of it.
 
-Both are exact but for rounding. Neither gives gradients, nor is it for graphs that are traced, exported or compiled.
+Both are exact but for rounding. Graphs that are traced, exported or compiled do not see them.
 """
 
 import platform
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Below these, NNPACK's transforms cost more than they save.
@@ -35,10 +38,38 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`: `[..., C]` and `[O, C]` to `[..., O]`."""
+    """`F.linear`: `[..., C]` and `[O, C]` to `[..., O]`; gradients, too, the first ones."""
     if _is_plain(x, weight) and x.numel() * len(weight) >= LEAST_PRODUCT and mkl_is_narrow():
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        out = _Product.apply(x, weight, bias)
+        assert isinstance(out, Tensor)
+        return out
     return F.linear(x, weight, bias)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`linear` by oneDNN, without gradients."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):
+    """`linear` by oneDNN, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        return (
+            _product(gradient, weight.t()) if of_x else None,
+            _product(x.flatten(0, -2).t(), rows.t()).t() if of_weight else None,
+            rows.sum(0) if of_bias else None,
+        )
 
 
 class Linear(nn.Linear):
@@ -57,14 +88,14 @@ def use_linear(body: nn.Module) -> None:
 
 def winograd_pays(x: Tensor, weight: Tensor) -> bool:
     """Whether NNPACK's 3x3 convolution of stride 1 is possible and likely faster."""
-    if not _is_plain(x, weight) or tuple(weight.shape[-2:]) != (3, 3) or not len(x):
+    if not _is_plain(x, weight) or torch.is_grad_enabled() or tuple(weight.shape[-2:]) != (3, 3) or not len(x):
         return False
     return min(weight.shape[:2]) >= LEAST_CHANNELS and x[0, 0].numel() >= LEAST_PIXELS and _has_nnpack()
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    """Float32 on a CPU, without gradients, autocast or a graph being captured."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or torch.is_grad_enabled():
+    """Float32 on a CPU, without autocast or a graph being captured."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
     captured = torch.jit.is_tracing() or torch.jit.is_scripting() or torch.compiler.is_compiling()
     return not captured and not torch.is_autocast_enabled("cpu")

@@ -26,7 +26,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 def prepare(model: "NightLab", cfg: CfgNode) -> None:
     """Let a model run as TEST says from now on, in place, when it is in evaluation mode; its weights stay as they are.
 
-    On a CPU, this process keeps the memory that it frees from now on (`cpu_memory.py`).
+    On a CPU, this process keeps what memory it frees from now on (`cpu_memory.py`).
 
     Raises:
         InputError: as `check_inference`.
