@@ -167,6 +167,42 @@ def test_a_network_from_a_file(tmp_path):
         ScriptedEnhancement(str(path))
 
 
+class Fixed(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(-1, 3, 256, 256)
+
+
+class Halved(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., ::2]
+
+
+class Several(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+class Logarithm(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.log() - x.log()  # no number where an image is black
+
+
+@pytest.mark.parametrize(
+    "network, said",
+    [
+        (Fixed, r"does not take images \(1, 3, 8, 8\) \(RuntimeError: shape '.*256\]' is invalid .*\); give a network"),
+        (Halved, r"turns images \(1, 3, 8, 8\) into \(1, 3, 8, 4\); give a network that keeps"),
+        (Several, r"turns images \(1, 3, 8, 8\) into a tuple; give a network that keeps"),
+        (Logarithm, "makes of an image what is no finite number"),
+    ],
+)
+def test_a_network_that_makes_no_images_is_named(network, said, tmp_path):
+    path = tmp_path / "network.pt"
+    torch.jit.script(network()).save(path)
+    with pytest.raises(InputError, match=rf"network\.pt: {said}"):
+        ScriptedEnhancement(str(path))(torch.zeros(1, 3, 8, 8))
+
+
 def test_a_network_from_a_file_learns_nothing_in_training(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "normed.pt"
