@@ -5,6 +5,7 @@ the paper: I the image in [0, 1], L = Phi_light(I) the light map in [-1, 1], I' 
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -283,17 +284,30 @@ def _enhanced(path: str, images: Tensor, output: Any) -> Tensor:
     return output.clamp(0, 1) * 255
 
 
+# What numbers of MODEL.LIGHT may be, and in words; OpenCV ends the process by a signal where there is no tile.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "CHANNELS": (lambda x: x >= 1, "1 or more"),
+    "BLOCKS": (lambda x: x >= 0, "0 or more"),
+    "SCALE": (lambda x: 0 < x <= 1, "more than 0, at most 1"),
+    "DISCRIMINATOR_CHANNELS": (lambda x: x >= 1, "1 or more"),
+    "AVERAGE": (lambda x: 0 <= x < 1, "a decay less than 1, or 0 for none"),
+    "MEAN": (lambda x: 0 < x < 1, "more than 0 (black), less than 1 (white)"),
+    "TILES": (lambda x: x >= 1, "1 or more"),
+}
+
+
 def build_light(cfg: CfgNode) -> nn.Module | None:
     """The light adaptation that MODEL.LIGHT describes; None for none.
 
     Raises:
-        InputError: MODEL.LIGHT.NAME is none of `KINDS`, its file is unusable, or AVERAGE is no decay.
+        InputError: MODEL.LIGHT.NAME is none of `KINDS`, its file is unusable, or a number is out of its range.
     """
     light = cfg.MODEL.LIGHT
     if light.NAME not in KINDS:
         raise InputError(f"MODEL.LIGHT.NAME: {light.NAME!r} is not one of {', '.join(map(repr, KINDS))}")
-    if not 0 <= light.AVERAGE < 1:
-        raise InputError(f"MODEL.LIGHT.AVERAGE: {light.AVERAGE} is no decay; take 0 for none, or less than 1")
+    for key, (is_in_range, said) in _RANGES.items():
+        if not is_in_range(light[key]):
+            raise InputError(f"MODEL.LIGHT.{key}: {light[key]} is out of range; take {said}")
     learned = {"channels": light.CHANNELS, "blocks": light.BLOCKS, "decay": light.AVERAGE}
     if light.NAME == "relam":
         return LightAdapter(scale=light.SCALE, **learned)

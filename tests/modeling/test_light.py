@@ -130,10 +130,22 @@ def test_without_an_average_the_weights_of_the_moment_are_looked_at():
         torch.testing.assert_close(plain.eval()(x), averaged(x))
 
 
-@pytest.mark.parametrize("decay", [1.0, -0.1, 1.5])
-def test_what_is_no_decay_is_refused(decay):
-    with pytest.raises(InputError, match=r"MODEL\.LIGHT\.AVERAGE: .* is no decay"):
-        build_light(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.AVERAGE", decay))
+@pytest.mark.parametrize(
+    "key, values",
+    {
+        "CHANNELS": [0],
+        "BLOCKS": [-1],
+        "SCALE": [0.0, 1.5],
+        "DISCRIMINATOR_CHANNELS": [0],
+        "AVERAGE": [1.0, -0.1, 1.5],
+        "MEAN": [0.0, -1.0, 1.0, 102.0],
+        "TILES": [0, -1],
+    }.items(),
+)
+def test_numbers_out_of_range_are_refused(key, values):
+    for value in values:
+        with pytest.raises(InputError, match=rf"MODEL\.LIGHT\.{key}: {value} is out of range; take "):
+            build_light(tiny_config("MODEL.LIGHT.NAME", "relam", f"MODEL.LIGHT.{key}", value))
 
 
 def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
