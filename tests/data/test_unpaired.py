@@ -6,6 +6,7 @@ import torch
 
 from nightlab.data import catalog
 from nightlab.data.region_mapper import RegionMapper
+from nightlab.data.stage_data import StageData
 from nightlab.data.unpaired import UnpairedCrops
 from nightlab.errors import InputError
 from nightlab.modeling.regions import RegionRule
@@ -113,3 +114,23 @@ def test_a_label_map_of_another_size_is_refused_as_in_training():
     records = [{"source": Small(), "colour": 50, "file_name": "small.png"}]
     with pytest.raises(InputError, match=r"small\.png: the label map has 60x40 pixels .* has 30x20"):
         around_poles(records, ("road", "pole"))
+
+
+def test_night_is_seen_in_its_own_colours(tiny_card, nano_cfg):
+    """A discriminator would tell the distorted colours of a training batch from those of a day crop."""
+    nano_cfg.DATASETS.TRAIN, nano_cfg.DATASETS.VAL = ("tiny_train",), ("tiny_test",)
+    nano_cfg.DATASETS.DAY, nano_cfg.INPUT.CROP_SIZE = ("tiny_val",), [40, 72]
+    nano_cfg.INPUT.SCALE_RANGE, nano_cfg.MODEL.NIGHTLAB.STAGE = [1.0, 1.0], "light"
+
+    def item():
+        return StageData(nano_cfg, None).loader(learns_light=True).dataset[0, 0]
+
+    frames = [r["source"].read_image(r).transpose(2, 0, 1) for r in catalog.load("tiny_train")]
+    frames += [frame[..., ::-1] for frame in frames]
+    seen = item()
+    assert not any(np.array_equal(seen["image"], frame) for frame in frames)
+    assert any(np.array_equal(seen["night"], frame) for frame in frames)
+    nano_cfg.INPUT.PHOTOMETRIC = False
+    assert "night" not in (seen := item()) and any(np.array_equal(seen["image"], frame) for frame in frames)
+    nano_cfg.DATASETS.NIGHT = ("tiny_test",)
+    assert "night" in item()
