@@ -250,8 +250,9 @@ def _add_data(cfg: CfgNode) -> None:
     # empty: each gets what it has images.
     cfg.DATASETS.TRAIN_WEIGHTS = []
     # Unpaired image sets of the light adaptation, labels not needed: images of NIGHT learn the light of DAY (so by day
-    # under NIGHT and by night under DAY, it makes night of day); without NIGHT, the training images serve. The stage
-    # "adapt" reads labels of DAY and none of NIGHT; for the one that names nothing, the training images serve.
+    # under NIGHT and by night under DAY, it makes night of day); without NIGHT, the training images serve, in their own
+    # colours. The stage "adapt" reads labels of DAY and none of NIGHT; for the one that names nothing, the training
+    # images serve.
     cfg.DATASETS.DAY = ()
     cfg.DATASETS.NIGHT = ()
 

@@ -23,7 +23,7 @@ from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
 
-from nightlab.arguments import file_ending_in
+from nightlab.arguments import file_ending_in, positive
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.engine.checkpoint import NightLabCheckpointer
@@ -70,13 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if paths:
         print(f"{options.write}: {len(paths)} adapted frames")
     if options.sheet:
-        options.sheet.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_sheet(panels)).save(options.sheet, quality=88)
+        _write_sheet(panels, options.sheet)
         print(options.sheet)
     if options.json:
         own = {"name": options.name or cfg.MODEL.LIGHT.NAME, "dataset": options.dataset, "weights": options.weights}
         write_json(options.json, {**own, **total})
     return 0
+
+
+def _write_sheet(panels: Sequence[np.ndarray], path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(_sheet(panels)).save(path, quality=88)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --sheet") from None
 
 
 def _sheet(panels: Sequence[np.ndarray]) -> np.ndarray:
@@ -90,7 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config-file", metavar="CFG")
     parser.add_argument("--weights", help="checkpoint (default: as built)")
     parser.add_argument("--dataset", help="a registered data set")
-    parser.add_argument("--number", type=int, default=12, help="frames on the sheet, evenly spread (default: 12)")
+    parser.add_argument("--number", type=positive, default=12, help="frames on the sheet, evenly spread (default: 12)")
     parser.add_argument(
         "--sheet", type=file_ending_in(".jpg", ".png"), metavar="FILE", help="write the contact sheet (.jpg or .png)"
     )

@@ -148,7 +148,8 @@ def load(names: str | Sequence[str], *, require_labels: bool = True) -> list[dic
     """The records of several registered names, one after the other.
 
     Args:
-        require_labels: refuse sets that have images only.
+        require_labels: refuse sets that have images only, and sets whose classes differ. Otherwise a record whose label
+            file is missing comes without it.
 
     Raises:
         InputError: no name is given or one is unknown, the classes of two sets differ, a set is empty or lacks labels,
@@ -160,7 +161,7 @@ def load(names: str | Sequence[str], *, require_labels: bool = True) -> list[dic
     splits = [(get_source(name), split_of(name)) for name in names]
     first = splits[0][0]
     for name, (source, _) in zip(names, splits, strict=True):
-        if source.classes != first.classes or source.ignore_label != first.ignore_label:
+        if require_labels and (source.classes != first.classes or source.ignore_label != first.ignore_label):
             raise InputError(
                 f"data sets '{names[0]}' ({len(first.classes)} classes) and '{name}' ({len(source.classes)} classes) "
                 "differ in classes or ignore label; use one of them, or map both to the same classes in their cards"
@@ -173,6 +174,8 @@ def load(names: str | Sequence[str], *, require_labels: bool = True) -> list[dic
         if not found:
             raise InputError(f"data set '{name}' is empty; add images to its split")
         records += found
+    if not require_labels:
+        _forget_missing_labels(records)
     check_files(records)
     return records
 
@@ -193,6 +196,14 @@ def check_files(records: Iterable[dict[str, Any]]) -> None:
             f"{len(missing)} file(s) missing: {enumerate_some(missing)}; restore them or take their ids out of the "
             "split (ids stand without the folder and ending that the patterns have); tools/check_dataset.py lists all"
         )
+
+
+def _forget_missing_labels(records: Iterable[dict[str, Any]]) -> None:
+    """Takes label files that do not exist out of the records of cards, in place."""
+    for record in records:
+        path = record.get("sem_seg_file_name")
+        if path is not None and isinstance(record["source"], Card) and not os.path.isfile(path):
+            del record["sem_seg_file_name"]
 
 
 def _card_files(folder: Path) -> list[Path]:

@@ -105,11 +105,17 @@ class SlotDataset(Dataset[dict[str, Any]]):
 
 
 def unpaired_crops(
-    cfg: CfgNode, *, regions: RegionMapper | None = None, classes: Sequence[str] = ()
+    cfg: CfgNode,
+    *,
+    train: Sequence[dict[str, Any]] = (),
+    regions: RegionMapper | None = None,
+    classes: Sequence[str] = (),
 ) -> dict[str, UnpairedCrops]:
     """The `day` and, where DATASETS.NIGHT names any, `night` crops that the light adaptation learns from.
 
-    With `regions`, crops as the region level sees them, around hard regions where images are labelled in `classes`.
+    Where it names none, those of the training records `train`, if the batch itself comes in distorted colours: by these
+    a discriminator would tell it from day. With `regions`, crops as the region level sees them, around hard regions
+    where images are labelled in `classes`.
 
     Raises:
         InputError: DATASETS.DAY names nothing.
@@ -119,12 +125,14 @@ def unpaired_crops(
             f"DATASETS.DAY: MODEL.LIGHT.NAME {cfg.MODEL.LIGHT.NAME} learns what light is from day images; name a data "
             "set of them (labels are not needed)"
         )
-    sets = {"day": cfg.DATASETS.DAY, "night": cfg.DATASETS.NIGHT}
-    unlabelled = partial(catalog.load, require_labels=False)
+    records: dict[str, Sequence[dict[str, Any]]] = {"day": catalog.load(cfg.DATASETS.DAY, require_labels=False)}
+    if cfg.DATASETS.NIGHT:
+        records["night"] = catalog.load(cfg.DATASETS.NIGHT, require_labels=False)
+    elif cfg.INPUT.PHOTOMETRIC and train:
+        records["night"] = train
     return {
-        name: UnpairedCrops(cfg, unlabelled(names), set_number=number, regions=regions, classes=classes)
-        for number, (name, names) in enumerate(sets.items())
-        if names
+        name: UnpairedCrops(cfg, of_set, set_number=number, regions=regions, classes=classes)
+        for number, (name, of_set) in enumerate(records.items())
     }
 
 

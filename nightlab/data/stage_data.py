@@ -48,6 +48,7 @@ class StageData:
         unpaired = self._unpaired
         if learns_light:
             regions = self.mapper if isinstance(self.mapper, RegionMapper) else None
-            unpaired = unpaired_crops(self.cfg, regions=regions, classes=self.train[0]["source"].classes)
+            classes = self.train[0]["source"].classes
+            unpaired = unpaired_crops(self.cfg, train=self.train, regions=regions, classes=classes)
         key = STAGE_KEYS[self.stage]
         return build_train_loader(self.cfg, self.train, stage=key, mapper=self.mapper, unpaired=unpaired)

@@ -9,7 +9,9 @@ import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor
 
+from nightlab.data.cards import Card
 from nightlab.data.mapper import seeded
+from nightlab.data.reading import check_pair
 from nightlab.data.region_mapper import RegionMapper
 from nightlab.data.scaling import RandomScale, resized_window
 from nightlab.modeling.regions import RegionRule, crop_and_zoom, shift_inside
@@ -102,7 +104,9 @@ class UnpairedCrops:
     def _window(self, record: dict[str, Any], frame: Tensor, rule: RegionRule) -> Tensor:
         """A box `[1, 4]` of the crop's aspect."""
         if self.regions and self._is_labelled(record):
-            return torch.from_numpy(self.regions.draw(record["source"].read_label(record))[None])
+            label = record["source"].read_label(record)
+            check_pair(frame.permute(1, 2, 0).numpy(), label, record)
+            return torch.from_numpy(self.regions.draw(label)[None])
         height, width = frame.shape[-2:]
         rule = rule.for_frame((height, width))
         size = np.array([self.crop_size[1], self.crop_size[0]]) / np.random.uniform(rule.min_zoom, rule.max_zoom)
@@ -113,4 +117,5 @@ class UnpairedCrops:
     def _is_labelled(self, record: dict[str, Any]) -> bool:
         """Whether the record has a label map in the classes that the hard ones are among."""
         source = record["source"]
-        return list(source.classes) == self.classes and bool(getattr(source, "labels", True))
+        has_label = "sem_seg_file_name" in record if isinstance(source, Card) else bool(getattr(source, "labels", True))
+        return has_label and list(source.classes) == self.classes

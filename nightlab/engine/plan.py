@@ -136,7 +136,8 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
             f"{', '.join(name for name in REGION_SOURCES if name != 'detector')}"
         )
     light = cfg.MODEL.LIGHT
-    if light.NAME in TRAINED and any(level in chosen for level in light.LEVELS):
+    trains = [stage for stage in chosen if not given_checkpoint(cfg, stage)]
+    if light.NAME in TRAINED and any(level in trains for level in light.LEVELS):
         unpaired_crops(cfg)  # which looks for the day images
     _check_held_out(cfg, chosen)
     return chosen

@@ -5,6 +5,7 @@ the paper: I the image in [0, 1], L = Phi_light(I) the light map in [-1, 1], I' 
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nightlab.errors import InputError
+from nightlab.errors import InputError, shortened
 from nightlab.light_kinds import KINDS
 from nightlab.modeling.layers import groups_of_eight, resize_to
 
@@ -212,6 +213,7 @@ class ScriptedEnhancement(nn.Module):
             raise InputError(
                 f"{path}: not a TorchScript file ({reason}); save the network with torch.jit.save"
             ) from None
+        self.path = path
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "ScriptedEnhancement":
@@ -221,7 +223,12 @@ class ScriptedEnhancement(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        return _enhanced(images, self.network(images / 255))
+        """Raises InputError where the network does not make images of images."""
+        try:
+            output = self.network(images / 255)
+        except RuntimeError as error:
+            raise _not_taken(self.path, images, error) from None
+        return _enhanced(self.path, images, output)
 
 
 class OnnxEnhancement(nn.Module):
@@ -246,11 +253,10 @@ class OnnxEnhancement(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         name = self.session.get_inputs()[0].name
         try:
-            output = self.session.run(None, {name: (images / 255).float().cpu().numpy()})[0]
+            output = torch.from_numpy(self.session.run(None, {name: (images / 255).float().cpu().numpy()})[0])
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{self.path}: does not take images {tuple(images.shape)} ({reason})") from None
-        return _enhanced(images, torch.from_numpy(output).to(images))
+            raise _not_taken(self.path, images, error) from None
+        return _enhanced(self.path, images, output.to(images))
 
 
 def _check_file(path: str) -> None:
@@ -258,24 +264,50 @@ def _check_file(path: str) -> None:
         raise InputError(f"{path}: no such enhancement network; set MODEL.LIGHT.FILE to a TorchScript or ONNX file")
 
 
-def _enhanced(images: Tensor, output: Tensor) -> Tensor:
-    """What an enhancement network made of images, in [0, 255]."""
-    if output.shape != images.shape:
-        raise InputError(f"the enhancement network turns {tuple(images.shape)} into {tuple(output.shape)}")
+def _not_taken(path: str, images: Tensor, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[-1]  # TorchScript's first lines are its traceback
+    return InputError(
+        f"{path}: does not take images {tuple(images.shape)} ({shortened(reason)}); give a network of one input that "
+        "takes any number of images of any height and width"
+    )
+
+
+def _enhanced(path: str, images: Tensor, output: Any) -> Tensor:
+    """What the enhancement network of a file made of images, in [0, 255]."""
+    if not isinstance(output, Tensor) or output.shape != images.shape:
+        made = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise InputError(
+            f"{path}: turns images {tuple(images.shape)} into {made}; give a network that keeps their size"
+        )
+    if not torch.isfinite(output).all():
+        raise InputError(f"{path}: makes of an image what is no finite number; give another network")
     return output.clamp(0, 1) * 255
+
+
+# What numbers of MODEL.LIGHT may be, and in words; OpenCV ends the process by a signal where there is no tile.
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "CHANNELS": (lambda x: x >= 1, "1 or more"),
+    "BLOCKS": (lambda x: x >= 0, "0 or more"),
+    "SCALE": (lambda x: 0 < x <= 1, "more than 0, at most 1"),
+    "DISCRIMINATOR_CHANNELS": (lambda x: x >= 1, "1 or more"),
+    "AVERAGE": (lambda x: 0 <= x < 1, "a decay less than 1, or 0 for none"),
+    "MEAN": (lambda x: 0 < x < 1, "more than 0 (black), less than 1 (white)"),
+    "TILES": (lambda x: x >= 1, "1 or more"),
+}
 
 
 def build_light(cfg: CfgNode) -> nn.Module | None:
     """The light adaptation that MODEL.LIGHT describes; None for none.
 
     Raises:
-        InputError: MODEL.LIGHT.NAME is none of `KINDS`, its file is unusable, or AVERAGE is no decay.
+        InputError: MODEL.LIGHT.NAME is none of `KINDS`, its file is unusable, or a number is out of its range.
     """
     light = cfg.MODEL.LIGHT
     if light.NAME not in KINDS:
         raise InputError(f"MODEL.LIGHT.NAME: {light.NAME!r} is not one of {', '.join(map(repr, KINDS))}")
-    if not 0 <= light.AVERAGE < 1:
-        raise InputError(f"MODEL.LIGHT.AVERAGE: {light.AVERAGE} is no decay; take 0 for none, or less than 1")
+    for key, (is_in_range, said) in _RANGES.items():
+        if not is_in_range(light[key]):
+            raise InputError(f"MODEL.LIGHT.{key}: {light[key]} is out of range; take {said}")
     learned = {"channels": light.CHANNELS, "blocks": light.BLOCKS, "decay": light.AVERAGE}
     if light.NAME == "relam":
         return LightAdapter(scale=light.SCALE, **learned)

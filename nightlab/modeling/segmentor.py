@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone, build_sem_seg_head
+from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -167,7 +168,8 @@ class Segmentor(nn.Module):
         if storage.iter % 20 == 0:  # writing it down waits for the device
             storage.put_scalar("light/discriminator_accuracy", outcome.accuracy)
             storage.put_scalar("light/added", (adapted - images).detach().mean() / 255)
-        if storage.iter % 500 == 100:  # early, so that one sees whether it learns, but not before it can
+        # Early, so that one sees whether it learns, but not before it can; what other processes drew, nobody fetched.
+        if storage.iter % 500 == 100 and comm.is_main_process():
             first = (x[0].detach().round().clamp(0, 255).byte().permute(1, 2, 0) for x in (images, adapted))
             panels = light_panels(*(x.cpu().numpy() for x in first))
             storage.put_image("light", torch.from_numpy(panels).permute(2, 0, 1))

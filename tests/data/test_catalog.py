@@ -160,6 +160,17 @@ def test_images_alone_do_not_train(write_card: Writer) -> None:
     assert len(load(["tiny_a_train"], require_labels=False)) == 2
 
 
+def test_where_labels_are_not_read_they_may_be_missing_or_of_other_classes(write_card: Writer, tmp_path: Path) -> None:
+    other = CARD.replace("[road, car]", "[road, car, bus]")
+    register_cards([write_card("tiny_a"), write_card("tiny_b", other)])
+    (tmp_path / "tiny/labels/b.png").unlink()
+    records = load(["tiny_a_train", "tiny_b_train"], require_labels=False)
+    assert ["sem_seg_file_name" in record for record in records] == [True, False] * 2
+    (tmp_path / "tiny/images/b.png").unlink()
+    with pytest.raises(InputError, match=r"^2 file\(s\) missing: .*images/b\.png, .*images/b\.png; restore them"):
+        load(["tiny_a_train", "tiny_b_train"], require_labels=False)
+
+
 class Made:
     """A source without files."""
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from nightlab.data import catalog
 from nightlab.data.region_mapper import RegionMapper
+from nightlab.data.stage_data import StageData
 from nightlab.data.unpaired import UnpairedCrops
+from nightlab.errors import InputError
 from nightlab.modeling.regions import RegionRule
 
 
@@ -94,3 +97,40 @@ def test_images_without_labels_give_crops_of_any_place():
 
     records = [{"source": Unlabelled(), "colour": 50}]
     assert not all(50 in columns for columns in around_poles(records, ("road", "pole")))
+
+
+def test_an_image_whose_label_file_is_missing_gives_crops_of_any_place(tiny_card, tiny_root):
+    (tiny_root / "labels" / "b0.png").unlink()
+    (tiny_root / "labels" / "b1.png").unlink()
+    records = catalog.load("tiny_val", require_labels=False)
+    assert len(around_poles(records, ("dark", "grey", "bright"))) == 12
+
+
+def test_a_label_map_of_another_size_is_refused_as_in_training():
+    class Small(Source):
+        def read_image(self, record):
+            return super().read_image(record)[:20, :30]
+
+    records = [{"source": Small(), "colour": 50, "file_name": "small.png"}]
+    with pytest.raises(InputError, match=r"small\.png: the label map has 60x40 pixels .* has 30x20"):
+        around_poles(records, ("road", "pole"))
+
+
+def test_night_is_seen_in_its_own_colours(tiny_card, nano_cfg):
+    """A discriminator would tell the distorted colours of a training batch from those of a day crop."""
+    nano_cfg.DATASETS.TRAIN, nano_cfg.DATASETS.VAL = ("tiny_train",), ("tiny_test",)
+    nano_cfg.DATASETS.DAY, nano_cfg.INPUT.CROP_SIZE = ("tiny_val",), [40, 72]
+    nano_cfg.INPUT.SCALE_RANGE, nano_cfg.MODEL.NIGHTLAB.STAGE = [1.0, 1.0], "light"
+
+    def item():
+        return StageData(nano_cfg, None).loader(learns_light=True).dataset[0, 0]
+
+    frames = [r["source"].read_image(r).transpose(2, 0, 1) for r in catalog.load("tiny_train")]
+    frames += [frame[..., ::-1] for frame in frames]
+    seen = item()
+    assert not any(np.array_equal(seen["image"], frame) for frame in frames)
+    assert any(np.array_equal(seen["night"], frame) for frame in frames)
+    nano_cfg.INPUT.PHOTOMETRIC = False
+    assert "night" not in (seen := item()) and any(np.array_equal(seen["image"], frame) for frame in frames)
+    nano_cfg.DATASETS.NIGHT = ("tiny_test",)
+    assert "night" in item()

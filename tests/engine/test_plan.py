@@ -57,3 +57,10 @@ def test_an_image_level_may_choose_on_test_images_and_is_warned(config, caplog):
     with caplog.at_level("WARNING", "nightlab"):
         assert plan(cfg) == ["image"]
     assert "flatters the figures" in caplog.text
+
+
+def test_day_images_are_wanted_only_where_light_is_learned(dual):  # noqa: F811
+    opts = ["MODEL.LIGHT.NAME", "relam", "STAGES.IMAGE_LEVEL", "image.pth", "MODEL.LIGHT.LEVELS"]
+    assert "region" in plan(load_config(dual, [*opts, "['image']"])), "the image level's is in the checkpoint"
+    with pytest.raises(InputError, match=r"^DATASETS\.DAY"):
+        plan(load_config(dual, [*opts, "['image', 'region']"]))

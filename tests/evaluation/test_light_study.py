@@ -1,6 +1,7 @@
 """Figures of light adaptation by hand, and the command line on made scenes."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -29,6 +30,14 @@ def test_command_line(load_tool, repository, tiny_card, tmp_path, capsys):
     assert figures["images"] == 2 and figures["adapted_luminance"] >= figures["luminance"]
     assert tool.main(command) == 2
     assert "has no light adaptation" in capsys.readouterr().err
+    (tmp_path / "file").write_bytes(b"")
+    command[command.index(str(sheet))] = str(tmp_path / "file" / "sheet.png")
+    assert tool.main([*command, "MODEL.LIGHT.NAME", "gamma"]) == 2
+    assert re.search(r"file/sheet\.png: cannot be written \(.+\); name another file", capsys.readouterr().err)
+    command[command.index("--number") + 1] = "0"
+    with pytest.raises(SystemExit):
+        tool.main(command)
+    assert "0 is not a positive number" in capsys.readouterr().err
 
 
 def test_figures_of_several_adaptations_are_drawn(load_tool, tmp_path, capsys):

@@ -130,10 +130,22 @@ def test_without_an_average_the_weights_of_the_moment_are_looked_at():
         torch.testing.assert_close(plain.eval()(x), averaged(x))
 
 
-@pytest.mark.parametrize("decay", [1.0, -0.1, 1.5])
-def test_what_is_no_decay_is_refused(decay):
-    with pytest.raises(InputError, match=r"MODEL\.LIGHT\.AVERAGE: .* is no decay"):
-        build_light(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.AVERAGE", decay))
+@pytest.mark.parametrize(
+    "key, values",
+    {
+        "CHANNELS": [0],
+        "BLOCKS": [-1],
+        "SCALE": [0.0, 1.5],
+        "DISCRIMINATOR_CHANNELS": [0],
+        "AVERAGE": [1.0, -0.1, 1.5],
+        "MEAN": [0.0, -1.0, 1.0, 102.0],
+        "TILES": [0, -1],
+    }.items(),
+)
+def test_numbers_out_of_range_are_refused(key, values):
+    for value in values:
+        with pytest.raises(InputError, match=rf"MODEL\.LIGHT\.{key}: {value} is out of range; take "):
+            build_light(tiny_config("MODEL.LIGHT.NAME", "relam", f"MODEL.LIGHT.{key}", value))
 
 
 def test_gamma_brings_the_mean_to_its_aim_and_darkens_nothing():
@@ -165,6 +177,42 @@ def test_a_network_from_a_file(tmp_path):
     path.write_bytes(b"no network")
     with pytest.raises(InputError, match=r"brighter\.pt: not a TorchScript file"):
         ScriptedEnhancement(str(path))
+
+
+class Fixed(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(-1, 3, 256, 256)
+
+
+class Halved(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[..., ::2]
+
+
+class Several(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+class Logarithm(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.log() - x.log()  # no number where an image is black
+
+
+@pytest.mark.parametrize(
+    "network, said",
+    [
+        (Fixed, r"does not take images \(1, 3, 8, 8\) \(RuntimeError: shape '.*256\]' is invalid .*\); give a network"),
+        (Halved, r"turns images \(1, 3, 8, 8\) into \(1, 3, 8, 4\); give a network that keeps"),
+        (Several, r"turns images \(1, 3, 8, 8\) into a tuple; give a network that keeps"),
+        (Logarithm, "makes of an image what is no finite number"),
+    ],
+)
+def test_a_network_that_makes_no_images_is_named(network, said, tmp_path):
+    path = tmp_path / "network.pt"
+    torch.jit.script(network()).save(path)
+    with pytest.raises(InputError, match=rf"network\.pt: {said}"):
+        ScriptedEnhancement(str(path))(torch.zeros(1, 3, 8, 8))
 
 
 def test_a_network_from_a_file_learns_nothing_in_training(tmp_path):

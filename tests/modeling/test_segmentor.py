@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import Tensor
 from torch.nn import functional as F
@@ -160,8 +161,9 @@ def test_class_weights_reach_both_losses_and_must_fit() -> None:
         Segmentor(tiny_config("MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", [1, 2]))
 
 
-def test_light_is_shown_early_and_now_and_then() -> None:
-    """Frame, light map and adapted frame over a scale; what is drawn is the first image of the batch."""
+def test_light_is_shown_early_and_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frame, light map and adapted frame over a scale; what is drawn is the first image of the batch, by the first
+    process alone: in the others, which have no writers, pictures would pile up."""
     level = Segmentor(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.CHANNELS", 8))
     images = 255 * torch.rand(2, 3, 64, 64)
     pictures = []
@@ -172,3 +174,7 @@ def test_light_is_shown_early_and_now_and_then() -> None:
     assert [(iteration, name) for iteration, name, _ in pictures] == [(100, "light"), (600, "light")]
     _, height, width = pictures[0][2]
     assert width > 3 * 480 and height > 480  # enlarged by eight
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    with EventStorage(100) as storage:
+        level.adaptation_losses(images, level.adapt(images), images.flip(-1))
+    assert not storage._vis_data and "light/discriminator_accuracy" in storage.latest()
