@@ -1,6 +1,7 @@
 """All stages in one command: order, hand-over, resuming, and what happens where there is nothing hard."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from nightlab.config import load_config
 from nightlab.engine.plan import stage_config, stages_of
-from nightlab.engine.run import run, setup
+from nightlab.engine.run import check_hard_classes, run, setup
 from nightlab.engine.stages import _put_aside, hard_classes
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
@@ -158,6 +159,16 @@ def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
         run(arguments(dual, *opts, eval_only=True))
 
 
+def test_more_hard_classes_than_the_checkpoints_are_told(dual, caplog):
+    model = Namespace(region_level=Namespace(all_classes=False, used=torch.tensor([True, True, False])))
+    named = ["MODEL.NIGHTLAB.HARD_CLASSES", "['dark', 'grey', 'bright']"]
+    with caplog.at_level("WARNING", "nightlab"):
+        check_hard_classes(load_config(dual, named), model, "w.pth")
+    assert "w.pth: its region level was not trained for bright of MODEL.NIGHTLAB.HARD_CLASSES" in caplog.text
+    with pytest.raises(InputError, match="HARD_CLASSES: brihgt not among the classes dark, grey, bright"):
+        check_hard_classes(load_config(dual, [named[0], "['dark', 'grey', 'brihgt']"]), model, "w.pth")
+
+
 @pytest.mark.parametrize(
     "opts, message",
     [
@@ -281,6 +292,12 @@ def test_an_image_level_of_elsewhere_is_asked_what_is_hard(dual, config, tmp_pat
         run(arguments(dual, *opts, stage="region"))
     assert "names no hard class; it is evaluated on the held-out images" in caplog.text
     assert weights(tmp_path / "out" / "model_final.pth")["hard_class_mask"].all()
+
+
+def test_a_misspelt_hard_class_stops_before_the_first_stage(dual, tmp_path):
+    with pytest.raises(InputError, match="HARD_CLASSES: drak not among the classes dark, grey, bright"):
+        run(arguments(dual, "MODEL.NIGHTLAB.HARD_CLASSES", "['drak']"))
+    assert not (tmp_path / "out" / "stages").exists()
 
 
 def test_other_hard_classes_than_those_of_the_region_level(dual, tmp_path):
