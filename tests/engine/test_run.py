@@ -103,6 +103,14 @@ def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):
     assert trainer_results["last"]["tiny_test"]["sem_seg"]["mIoU-hard"] >= 0
 
 
+def test_hard_classes_by_their_names_are_in_the_checkpoint_of_the_image_level(config):
+    """So that figures of an image level alone are about the same classes, and later stages are told once."""
+    trainer = NightLabTrainer(setup(arguments(config, "MODEL.NIGHTLAB.HARD_CLASSES", "['grey']")))
+    with EventStorage():
+        trainer.validate()
+    assert trainer.model.hard_class_mask.tolist() == [False, True, False]
+
+
 def test_classes_without_a_held_out_pixel_are_named_once(config, tmp_path, tiny_root):
     for path in (tiny_root / "labels").glob("b*.png"):
         Image.fromarray(np.minimum(np.array(Image.open(path)), 1)).save(path)
