@@ -21,7 +21,7 @@ from detectron2.utils import comm
 
 from nightlab.data.held_out import split_records
 from nightlab.data.stage_data import LATER
-from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
+from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, read_checkpoint, write_whole
 from nightlab.engine.gains import GAINS
 from nightlab.engine.plan import given_checkpoint, plan, stage_config, stage_folder, stages_of
 from nightlab.engine.trainer import NightLabTrainer, unwrap
@@ -178,8 +178,10 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
 
 def _known_hard(cfg: CfgNode, checkpoint: str) -> list[bool]:
     """The mask of a checkpoint or, where it names no class and is a given image level, of its IoU."""
-    state = read_state_dict(checkpoint)
-    mask = state.get("model", state).get("hard_class_mask")
+    mask = read_checkpoint(checkpoint)["model"].get("hard_class_mask")
+    number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    if mask is not None and mask.shape != (number,):
+        raise InputError(f"{checkpoint}: tells which of {mask.numel()} classes are hard, and this model has {number}")
     if mask is None and not cfg.STAGES.IMAGE_LEVEL:
         raise InputError(f"{checkpoint}: does not say which classes are hard; name them in HARD_CLASSES")
     if mask is not None and (mask.any() or not cfg.STAGES.IMAGE_LEVEL):

@@ -294,6 +294,22 @@ def test_an_image_level_of_elsewhere_is_asked_what_is_hard(dual, config, tmp_pat
     assert weights(tmp_path / "out" / "model_final.pth")["hard_class_mask"].all()
 
 
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ({"hard_class_mask": torch.ones(5, dtype=torch.bool)}, "which of 5 classes are hard, and this model has 3"),
+        ({"hard_class_mask": [True]}, "hard_class_mask is a list and no tensor"),
+        (torch.zeros(3), "holds no tensors by their names"),
+    ],
+)
+def test_an_image_level_of_elsewhere_that_is_another_file(dual, tmp_path, model, message):
+    path = str(tmp_path / "given.pth")
+    torch.save({"model": model}, path)
+    cfg = load_config(dual, ["STAGES.IMAGE_LEVEL", path, "MODEL.NIGHTLAB.HARD_CLASSES", "[]"])
+    with pytest.raises(InputError, match=rf"given\.pth.*{message}"):
+        hard_classes(cfg, path)
+
+
 def test_a_misspelt_hard_class_stops_before_the_first_stage(dual, tmp_path):
     with pytest.raises(InputError, match="HARD_CLASSES: drak not among the classes dark, grey, bright"):
         run(arguments(dual, "MODEL.NIGHTLAB.HARD_CLASSES", "['drak']"))
