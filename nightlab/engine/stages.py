@@ -212,17 +212,19 @@ def _result(cfg: CfgNode, stage: str) -> str:
 
 
 def _finish(cfg: CfgNode, stage: str) -> None:
-    """Put the model of a stage's best and last checkpoint into the run's folder, without the trainer's state."""
+    """Put the model of a stage's best and last checkpoint, or of the one that stands for it, into the run's folder,
+    whole and without the trainer's state."""
     comm.synchronize()
     if comm.is_main_process():
         folder = Path(stage_folder(cfg, stage))
         files = [folder / name for name in (BEST, LAST) if is_usable(folder / name)]
-        if not files:
-            files = [Path(_result(cfg, stage))]
         for file in files:
             state = read_state_dict(file)
             kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
-            write_whole(kept, Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST))
+            write_whole(kept, Path(cfg.OUTPUT_DIR, file.name))
+        if not files:  # one of elsewhere, which may be that of an image level alone
+            model = _load(build_model(cfg), cfg, _result(cfg, stage))
+            write_whole({"model": model.state_dict()}, Path(cfg.OUTPUT_DIR, LAST))
         if folder / BEST not in files:  # where nothing is held out now, an earlier run's would pass for this one's
             _move_aside(Path(cfg.OUTPUT_DIR), [Path(cfg.OUTPUT_DIR, BEST)])
     comm.synchronize()

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.modeling import build_model
 from PIL import Image
 
 from nightlab.config import load_config
+from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import check_hard_classes, run, setup
-from nightlab.engine.stages import _put_aside, hard_classes
+from nightlab.engine.stages import _finish, _put_aside, hard_classes
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
 
@@ -281,6 +283,21 @@ def test_the_final_checkpoint_is_written_where_a_run_ended_just_before_it(config
     (tmp_path / "out" / "last_checkpoint").write_text("model_0000001.pth")
     run(arguments(config, *given, resume=True))
     assert not changed(before, weights(final)) and torch.load(final, weights_only=True)["iteration"] == 1
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_what_ends_as_an_image_level_of_elsewhere_is_one_whole_checkpoint(dual, config, tmp_path, wrapped):  # noqa: F811
+    """As where no class is hard, or with --stage image: what is evaluated next has both levels."""
+    alone = build_model(load_config(config)).state_dict()
+    torch.save({"model": alone} if wrapped else alone, tmp_path / "given.pth")
+    cfg = load_config(dual, ["STAGES.IMAGE_LEVEL", str(tmp_path / "given.pth"), "OUTPUT_DIR", str(tmp_path)])
+    _finish(cfg, "image")
+    model = build_model(cfg).eval()
+    NightLabCheckpointer(model).load(str(tmp_path / "model_final.pth"))
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in alone.items())
+    with torch.no_grad(), model.returning(scores=True):
+        (output,) = model([{"image": torch.full((3, 40, 72), 80.0)}])
+    assert torch.equal(output["sem_seg"], output["sem_seg_image_level"]) and len(output["regions"]) == 0
 
 
 def test_an_image_level_of_elsewhere_is_asked_what_is_hard(dual, config, tmp_path, caplog):  # noqa: F811
