@@ -231,8 +231,8 @@ def _finish(cfg: CfgNode, stage: str) -> None:
 
 
 def _load(model: NightLab, cfg: CfgNode, path: str) -> NightLab:
-    """The model with the weights of an earlier stage, or of an image level trained alone."""
-    whole = path == cfg.STAGES.DETECTOR
-    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=not whole)
+    """The model with the weights of an earlier stage, or of an image level trained alone; STAGES.DETECTOR is more."""
+    alone = not cfg.STAGES.DETECTOR
+    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=alone)
     checkpointer.load(path, checkpointables=[])
     return model
