@@ -109,8 +109,14 @@ def train_stage(
 
 
 def check_hard(cfg: CfgNode, model: NightLab, hard: Sequence[bool]) -> None:
-    """Raises InputError where a stage that goes on, or the region level it builds on, has other hard classes."""
+    """Raises InputError where a stage that goes on, or the region level it builds on, has other hard classes, or the
+    latter answers for them alone where all classes are asked for."""
     assert model.region_level is not None
+    if model.region_level.all_classes and not model.region_level.used.all():
+        raise InputError(
+            f"{cfg.OUTPUT_DIR}: the region level was trained with MODEL.REGION.CLASSES hard, and now it is all; set it "
+            "back, or train from --stage region without --resume"
+        )
     known = {"this stage began with": model.hard_class_mask}
     if not model.region_level.all_classes:
         known["the region level was trained for"] = model.region_level.used

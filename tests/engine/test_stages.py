@@ -15,7 +15,7 @@ from nightlab.config import load_config
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import check_hard_classes, run, setup
-from nightlab.engine.stages import _finish, _put_aside, hard_classes
+from nightlab.engine.stages import _finish, _put_aside, check_hard, hard_classes
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
 
@@ -325,6 +325,19 @@ def test_an_image_level_of_elsewhere_that_is_another_file(dual, tmp_path, model,
     cfg = load_config(dual, ["STAGES.IMAGE_LEVEL", path, "MODEL.NIGHTLAB.HARD_CLASSES", "[]"])
     with pytest.raises(InputError, match=rf"given\.pth.*{message}"):
         hard_classes(cfg, path)
+
+
+@pytest.mark.parametrize("classes", ["hard", "all"])
+def test_a_region_level_of_hard_classes_where_all_are_asked_for(dual, classes):
+    cfg = load_config(dual, ["MODEL.REGION.CLASSES", classes])
+    model, hard = build_model(cfg), torch.tensor([True, True, False])
+    for mask in (model.hard_class_mask, model.region_level.used):
+        mask.copy_(hard)
+    if classes == "all":
+        with pytest.raises(InputError, match=r"trained with MODEL\.REGION\.CLASSES hard, and now it is all"):
+            check_hard(cfg, model, hard.tolist())
+        model.region_level.used.fill_(True)
+    check_hard(cfg, model, hard.tolist())
 
 
 def test_a_misspelt_hard_class_stops_before_the_first_stage(dual, tmp_path):
