@@ -28,6 +28,7 @@ from nightlab.engine.calibrate import fit_run
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
 from nightlab.engine.faults import DeadWorkers
+from nightlab.engine.plan import check_names
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.engine.validation import evaluated
@@ -72,6 +73,7 @@ def configured(args: Namespace) -> CfgNode:
     """
     cfg = load_config(args.config_file, args.opts)
     catalog.register_cards(cfg.DATASETS.CARDS)
+    check_names(cfg)
     check_datasets(cfg)
     check_inference(cfg, torch.device(cfg.MODEL.DEVICE))  # now, and not after the training
     cfg.freeze()

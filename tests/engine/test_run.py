@@ -9,7 +9,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from PIL import Image
 
-from nightlab.engine.run import run, setup
+from nightlab.engine.run import configured, run, setup
 from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 
@@ -143,6 +143,11 @@ def test_faults_are_found_before_training(config, tmp_path, tiny_root):
 def test_bad_settings_are_named_with_their_remedy(config, opts, message):
     with pytest.raises(InputError, match=message):
         run(arguments(config, *opts))
+
+
+def test_a_name_that_does_not_exist_stops_an_evaluation_too(config):
+    with pytest.raises(InputError, match=r"^MODEL\.HARDNESS\.BOXES: 'components' is not one of"):
+        configured(arguments(config, "MODEL.HARDNESS.BOXES", "components", eval_only=True))
 
 
 def test_a_file_that_turns_bad_is_named(config, tiny_root):

@@ -13,7 +13,7 @@ from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import labelling
 from nightlab.modeling.calibration import UNCALIBRATED
 from nightlab.modeling.labelling import LabelRule
-from nightlab.modeling.nightlab import REGION_SOURCES
+from nightlab.modeling.nightlab import ORACLES, REGION_SOURCES
 
 from .contracts import shake, tiny_config
 
@@ -285,6 +285,16 @@ def test_a_missing_detector_is_named():
         build_model(tiny_config(*DUAL, "MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.STAGE", "hdm"))
 
 
-def test_an_unknown_merge():
+@pytest.mark.parametrize("source", ORACLES)
+def test_an_oracle_without_labels_is_named(source):
+    """As in the demo, where no image has any."""
+    model = dual_level("MODEL.NIGHTLAB.REGIONS", source)
+    with pytest.raises(InputError, match=f"REGIONS {source}: reads labels, and this image has none"):
+        predict(model, {"image": given()["image"]})
+
+
+def test_an_unknown_merge_or_source():
+    with pytest.raises(InputError, match=r"MODEL\.NIGHTLAB\.REGIONS: 'gird' is not one of detector, gain, none, grid"):
+        dual_level("MODEL.NIGHTLAB.REGIONS", "gird")
     with pytest.raises(InputError, match=r"MODEL\.NIGHTLAB\.MERGE: 'sum' is not one of posterior, average, replace"):
         dual_level("MODEL.NIGHTLAB.MERGE", "sum")
