@@ -164,6 +164,8 @@ class NightLab(nn.Module):
         for key, names in (("MERGE", merging.RULES), ("REGIONS", REGION_SOURCES)):
             if nightlab[key] not in names:
                 raise InputError(f"MODEL.NIGHTLAB.{key}: {nightlab[key]!r} is not one of {', '.join(names)}")
+        if nightlab.MAX_REGIONS < 0:
+            raise InputError(f"MODEL.NIGHTLAB.MAX_REGIONS: {nightlab.MAX_REGIONS} is less than 0")
         image_level = Segmentor(cfg)
         parts: dict[str, Any] = {}
         if region.ENABLED:

@@ -293,6 +293,21 @@ def test_an_oracle_without_labels_is_named(source):
         predict(model, {"image": given()["image"]})
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("MODEL.NIGHTLAB.MAX_REGIONS", "-1"),
+        ("MODEL.REGION.CROP_SIZE", "[0, 32]"),
+        ("MODEL.REGION.ZOOM_RANGE", "[2.0]"),
+        ("MODEL.REGION.ZOOM_RANGE", "[0.0, 3.0]"),
+        ("MODEL.REGION.ZOOM_RANGE", "[3.0, 1.5]"),
+    ],
+)
+def test_numbers_that_make_no_region(key, value):
+    with pytest.raises(InputError, match=f"^{key}: "):
+        dual_level(key, value)
+
+
 def test_an_unknown_merge_or_source():
     with pytest.raises(InputError, match=r"MODEL\.NIGHTLAB\.REGIONS: 'gird' is not one of detector, gain, none, grid"):
         dual_level("MODEL.NIGHTLAB.REGIONS", "gird")
