@@ -181,12 +181,15 @@ def crop_and_zoom(frame: Tensor, boxes: Tensor, size: Size) -> Tensor:
     return torch.lerp(upper, lower, weight_y.expand_as(upper)).transpose(0, 1)
 
 
-def crop_labels(label: Tensor, boxes: Tensor, size: Size) -> Tensor:
-    """Boxes `[R, 4]` of a label map `[H, W]`, by the nearest pixel, `[R, *size]`."""
-    y, x = _positions(boxes, size)
-    rows = y.floor().long().clamp(0, label.shape[-2] - 1)
-    columns = x.floor().long().clamp(0, label.shape[-1] - 1)
-    return label[rows[:, :, None], columns[:, None, :]]
+def crop_labels(label: Tensor, boxes: Tensor, size: Size, *, beyond: int | None = None) -> Tensor:
+    """Boxes `[R, 4]` of a label map `[H, W]`, by the nearest pixel, `[R, *size]`; `beyond`: what is outside of the map
+    instead."""
+    y, x = (position.floor().long() for position in _positions(boxes, size))
+    rows, columns = y.clamp(0, label.shape[-2] - 1), x.clamp(0, label.shape[-1] - 1)
+    crop = label[rows[:, :, None], columns[:, None, :]]
+    if beyond is None:
+        return crop
+    return torch.where((rows == y)[:, :, None] & (columns == x)[:, None, :], crop, beyond)
 
 
 def _positions(boxes: Tensor, size: Size) -> tuple[Tensor, Tensor]:

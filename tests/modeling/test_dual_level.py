@@ -170,6 +170,15 @@ def test_gain_of_a_region_by_its_definition():
         assert gain == pytest.approx(expected, abs=0.06), "pasting resamples once more"
 
 
+def test_what_a_region_has_beyond_the_frame_counts_for_nothing():
+    """As a region of a frame that is smaller than it: nothing is pasted there."""
+    model = dual_level()
+    record = given(24, 24)
+    image = model.image_pass(record["image"].float())
+    counts = labelling.region_counts(model, image, record["sem_seg"], torch.tensor([[-4.0, -4, 28, 28]]))
+    assert [x[0, 1].sum() for x in counts] == [12 * 12] * 2, "on a grid of 16x16, of which every point is two pixels"
+
+
 def miou(log_probabilities, record, window):
     prediction, label = log_probabilities.argmax(0)[window], record["sem_seg"][window]
     ious = [((prediction == c) & (label == c)).sum() / ((prediction == c) | (label == c)).sum() for c in label.unique()]
