@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from tabulate import tabulate
 
-from nightlab.errors import InputError, enumerate_some, exits_on_input_error
+from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.bootstrap import Interval, interval_of_mean, load_counts
-from nightlab.evaluation.metrics import mean_iou
+from nightlab.evaluation.metrics import are_named, mean_iou
 
 
 @exits_on_input_error("compare.py")
@@ -46,10 +46,7 @@ def compare(groups: Sequence[Sequence[str]], level: str, resamples: int, names: 
                     f"{file}: evaluated on other images or classes than {groups[0][0]}; compare like with like"
                 )
     rows = []
-    classes = np.isin(document["classes"], names or document["classes"])
-    strangers = [name for name in names or () if name not in document["classes"]]
-    if strangers:
-        raise InputError(f"--classes: {enumerate_some(strangers)} not among {', '.join(document['classes'])}")
+    classes = are_named(document["classes"], names or document["classes"], "--classes")
     first = [counts[..., classes] for _, _, counts in variants[0]]
     for group, variant in zip(groups, variants, strict=True):
         counts = [entry[..., classes] for _, _, entry in variant]

@@ -20,14 +20,14 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
-from nightlab.arguments import file_ending_in
+from nightlab.arguments import file_ending_in, positive
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
 from nightlab.evaluation.plots import FIGURE_ENDINGS
-from nightlab.evaluation.region_study import RegionStudy
+from nightlab.evaluation.region_study import IMAGE_LEVEL, RegionStudy
 from nightlab.evaluation.region_table import (
     auc_line,
     difference_table,
@@ -68,9 +68,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", help="checkpoint (default: the configuration's MODEL.WEIGHTS)")
     parser.add_argument("--dataset", help="a registered data set (default: the first of DATASETS.TEST)")
     parser.add_argument("--sources", nargs="+", choices=REGION_SOURCES, default=list(REGION_SOURCES))
-    parser.add_argument("--numbers", nargs="+", type=int, default=[1, 2, 5, 10, 20], help="most regions, each a row")
+    parser.add_argument(
+        "--numbers", nargs="+", type=positive, default=[1, 2, 5, 10, 20], help="most regions, each a row"
+    )
     parser.add_argument("--scales", nargs="*", type=float, default=[1.0, 1.5], help="of the multi-scale row")
-    parser.add_argument("--limit", type=int, help="only this many images, evenly spread")
+    parser.add_argument("--limit", type=positive, help="only this many images, evenly spread")
     parser.add_argument(
         "--beside",
         nargs="+",
@@ -85,7 +87,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME=FILE",
         help="more rows: the detectors of other checkpoints on the same levels, as the stage before HDM",
     )
-    parser.add_argument("--output", type=Path, help="JSON file; counts per image are written beside it")
+    parser.add_argument(
+        "--output", type=file_ending_in(".json"), help="JSON file; counts per image are written beside it"
+    )
     parser.add_argument("--combine", nargs="+", type=Path, metavar="JSON", help="studies of several seeds")
     parser.add_argument(
         "--images-of",
@@ -103,8 +107,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("give --config-file, or --combine")
     for option, named in (("--beside", options.beside), ("--detectors", options.detectors)):
         for entry in named:
-            if not entry.partition("=")[2]:
+            name, _, file = entry.partition("=")
+            if not file:
                 parser.error(f"{option}: {entry!r} is no NAME=FILE; put KEY VALUE behind another option")
+            if name in (IMAGE_LEVEL, *REGION_SOURCES):
+                parser.error(f"{option}: '{name}' is a row of its own; take another name")
     if options.minus and not options.combine:
         parser.error("--minus goes with --combine")
     return options
@@ -121,6 +128,8 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{options.config_file}: has no region level; set MODEL.REGION.ENABLED True")
     model = build_model(cfg).eval()
     NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(weights, checkpointables=[])
+    if not options.dataset and not cfg.DATASETS.TEST:
+        raise InputError("no data set to study on; give --dataset, or name one in DATASETS.TEST")
     name = options.dataset or cfg.DATASETS.TEST[0]
     records = catalog.load((name,))
     if options.limit:

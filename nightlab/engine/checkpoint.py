@@ -56,6 +56,23 @@ def write_whole(state: dict[str, Any], path: Path) -> None:
         ) from error
 
 
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """`read_state_dict` of a checkpoint, or of tensors alone, with its tensors by their names as `model`.
+
+    Raises:
+        InputError: as `read_state_dict`, or it holds something else.
+    """
+    state = read_state_dict(path)
+    state = state if "model" in state else {"model": state}
+    tensors = state["model"]
+    if not isinstance(tensors, Mapping) or not all(isinstance(key, str) for key in tensors):
+        raise InputError(f"{path}: its 'model' holds no tensors by their names; is it a checkpoint?")
+    for key, value in tensors.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: {key} is a {type(value).__name__} and no tensor; is it a checkpoint?")
+    return state
+
+
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint is there with every byte as it was written: neither torn off nor changed."""
     try:
@@ -169,16 +186,9 @@ class NightLabCheckpointer(DetectionCheckpointer):
                     "set MODEL.ALLOW_PICKLE True if you trust it"
                 )
             return super()._load_file(filename)
-        state = read_state_dict(filename)
-        state = state if "model" in state else {"model": state}
+        state = read_checkpoint(filename)
         for flag in ("matching_heuristics", "__author__"):  # detectron2 would guess names by them
             state.pop(flag, None)
-        tensors = state["model"]
-        if not isinstance(tensors, Mapping) or not all(isinstance(key, str) for key in tensors):
-            raise InputError(f"{filename}: its 'model' holds no tensors by their names; is it a checkpoint?")
-        for key, value in tensors.items():
-            if not isinstance(value, torch.Tensor):
-                raise InputError(f"{filename}: {key} is a {type(value).__name__} and no tensor; is it a checkpoint?")
         return state
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from nightlab.data.stage_data import LATER
 from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
 from nightlab.errors import InputError
+from nightlab.evaluation.metrics import are_named
 from nightlab.light_kinds import TRAINED
 from nightlab.modeling.labelling import GAINS
 from nightlab.modeling.nightlab import REGION_SOURCES, STAGE_PARTS
@@ -112,7 +113,8 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
 
     Raises:
         InputError: the configuration has none of them, or not the data that one of them, or the evaluation after them,
-            needs; HARD_CLASSES would be needed, or a detector; a batch cannot be shared out; an optimiser is unknown.
+            needs; HARD_CLASSES would be needed, or a detector, or names a stranger; a batch cannot be shared out; an
+            optimiser is unknown.
     """
     stages = stages_of(cfg)
     chosen = [stage for stage in stages if stage in CHOICES[choice]]
@@ -144,8 +146,10 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
 
 
 def _check_held_out(cfg: CfgNode, chosen: Sequence[str]) -> None:
-    """Whether the held-out images serve what the stages need them for, and are none of the test's."""
-    _, held_out = split_records(cfg)
+    """Whether HARD_CLASSES are classes, and the held-out images serve what the stages need them for, and are none of
+    the test's."""
+    train, held_out = split_records(cfg)
+    are_named(train[0]["source"].classes, cfg.MODEL.NIGHTLAB.HARD_CLASSES, "MODEL.NIGHTLAB.HARD_CLASSES")
     if "region" in chosen and not held_out and not cfg.MODEL.NIGHTLAB.HARD_CLASSES:
         raise InputError(
             "DATASETS.VAL: hard classes are found on held-out images, and there are none; name a data set there, set "

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
@@ -27,6 +28,7 @@ from nightlab.engine.calibrate import fit_run
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
 from nightlab.engine.faults import DeadWorkers
+from nightlab.engine.plan import check_names
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.engine.validation import evaluated
@@ -35,6 +37,7 @@ from nightlab.evaluation.cost import write_cost
 from nightlab.evaluation.evaluator import NightLabEvaluator, evaluation_file, results_table
 from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
+from nightlab.evaluation.metrics import are_named
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.files import explained_full_disk, write_json_aside
@@ -70,6 +73,7 @@ def configured(args: Namespace) -> CfgNode:
     """
     cfg = load_config(args.config_file, args.opts)
     catalog.register_cards(cfg.DATASETS.CARDS)
+    check_names(cfg)
     check_datasets(cfg)
     check_inference(cfg, torch.device(cfg.MODEL.DEVICE))  # now, and not after the training
     cfg.freeze()
@@ -205,13 +209,24 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
 
 
 def check_hard_classes(cfg: CfgNode, model: NightLab, weights: str) -> None:
-    """Raises InputError where the configuration names other hard classes than the region level was trained for."""
+    """Raises InputError where the configuration names hard classes that do not exist, or not all of those that the
+    region level was trained for. Of more than those the log tells: training leaves out what it sees no pixel of."""
     named = cfg.MODEL.NIGHTLAB.HARD_CLASSES
-    if not named or model.region_level is None or model.region_level.all_classes:
+    if not named:
         return
     classes = catalog.load(cfg.DATASETS.TEST or cfg.DATASETS.TRAIN)[0]["source"].classes
-    trained = [name for name, used in zip(classes, model.region_level.used.tolist(), strict=True) if used]
-    if set(trained) - set(named):
+    by_name = are_named(classes, named, "MODEL.NIGHTLAB.HARD_CLASSES")
+    if model.region_level is None or model.region_level.all_classes:
+        return
+    used = model.region_level.used.cpu().numpy()
+    trained, others = (list(np.array(classes)[mask]) for mask in (used, by_name & ~used))
+    if others:
+        logger.warning(
+            "%s: its region level was not trained for %s of MODEL.NIGHTLAB.HARD_CLASSES, which count as other classes",
+            weights,
+            ", ".join(others),
+        )
+    if (used & ~by_name).any():
         raise InputError(
             f"{weights}: its region level was trained for {', '.join(trained)}, and MODEL.NIGHTLAB.HARD_CLASSES names "
             f"{', '.join(named)}; leave HARD_CLASSES empty to take the checkpoint's, or train the stages again"

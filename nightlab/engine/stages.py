@@ -21,12 +21,13 @@ from detectron2.utils import comm
 
 from nightlab.data.held_out import split_records
 from nightlab.data.stage_data import LATER
-from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, write_whole
+from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, read_checkpoint, write_whole
 from nightlab.engine.gains import GAINS
 from nightlab.engine.plan import given_checkpoint, plan, stage_config, stage_folder, stages_of
 from nightlab.engine.trainer import NightLabTrainer, unwrap
 from nightlab.engine.validation import classes_found_hard, held_out_figures
-from nightlab.errors import InputError, enumerate_some
+from nightlab.errors import InputError
+from nightlab.evaluation.metrics import are_named
 from nightlab.modeling import calibration
 from nightlab.modeling.nightlab import STAGE_PARTS, NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -108,8 +109,14 @@ def train_stage(
 
 
 def check_hard(cfg: CfgNode, model: NightLab, hard: Sequence[bool]) -> None:
-    """Raises InputError where a stage that goes on, or the region level it builds on, has other hard classes."""
+    """Raises InputError where a stage that goes on, or the region level it builds on, has other hard classes, or the
+    latter answers for them alone where all classes are asked for."""
     assert model.region_level is not None
+    if model.region_level.all_classes and not model.region_level.used.all():
+        raise InputError(
+            f"{cfg.OUTPUT_DIR}: the region level was trained with MODEL.REGION.CLASSES hard, and now it is all; set it "
+            "back, or train from --stage region without --resume"
+        )
     known = {"this stage began with": model.hard_class_mask}
     if not model.region_level.all_classes:
         known["the region level was trained for"] = model.region_level.used
@@ -161,12 +168,8 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     records, _ = split_records(cfg)
     classes = list(records[0]["source"].classes)
     named = list(cfg.MODEL.NIGHTLAB.HARD_CLASSES)
-    strangers = [name for name in named if name not in classes]
-    if strangers:
-        raise InputError(
-            f"MODEL.NIGHTLAB.HARD_CLASSES: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
-        )
-    hard = [name in named for name in classes] if named else _known_hard(cfg, checkpoint)
+    by_name = are_named(classes, named, "MODEL.NIGHTLAB.HARD_CLASSES").tolist()
+    hard = by_name if named else _known_hard(cfg, checkpoint)
     missing = {i for i, is_hard in enumerate(hard) if is_hard}
     for record in records:
         if not missing:
@@ -181,8 +184,10 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
 
 def _known_hard(cfg: CfgNode, checkpoint: str) -> list[bool]:
     """The mask of a checkpoint or, where it names no class and is a given image level, of its IoU."""
-    state = read_state_dict(checkpoint)
-    mask = state.get("model", state).get("hard_class_mask")
+    mask = read_checkpoint(checkpoint)["model"].get("hard_class_mask")
+    number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+    if mask is not None and mask.shape != (number,):
+        raise InputError(f"{checkpoint}: tells which of {mask.numel()} classes are hard, and this model has {number}")
     if mask is None and not cfg.STAGES.IMAGE_LEVEL:
         raise InputError(f"{checkpoint}: does not say which classes are hard; name them in HARD_CLASSES")
     if mask is not None and (mask.any() or not cfg.STAGES.IMAGE_LEVEL):
@@ -213,25 +218,27 @@ def _result(cfg: CfgNode, stage: str) -> str:
 
 
 def _finish(cfg: CfgNode, stage: str) -> None:
-    """Put the model of a stage's best and last checkpoint into the run's folder, without the trainer's state."""
+    """Put the model of a stage's best and last checkpoint, or of the one that stands for it, into the run's folder,
+    whole and without the trainer's state."""
     comm.synchronize()
     if comm.is_main_process():
         folder = Path(stage_folder(cfg, stage))
         files = [folder / name for name in (BEST, LAST) if is_usable(folder / name)]
-        if not files:
-            files = [Path(_result(cfg, stage))]
         for file in files:
             state = read_state_dict(file)
             kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
-            write_whole(kept, Path(cfg.OUTPUT_DIR, file.name if file.name in (BEST, LAST) else LAST))
+            write_whole(kept, Path(cfg.OUTPUT_DIR, file.name))
+        if not files:  # one of elsewhere, which may be that of an image level alone
+            model = _load(build_model(cfg), cfg, _result(cfg, stage))
+            write_whole({"model": model.state_dict()}, Path(cfg.OUTPUT_DIR, LAST))
         if folder / BEST not in files:  # where nothing is held out now, an earlier run's would pass for this one's
             _move_aside(Path(cfg.OUTPUT_DIR), [Path(cfg.OUTPUT_DIR, BEST)])
     comm.synchronize()
 
 
 def _load(model: NightLab, cfg: CfgNode, path: str) -> NightLab:
-    """The model with the weights of an earlier stage, or of an image level trained alone."""
-    whole = path == cfg.STAGES.DETECTOR
-    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=not whole)
+    """The model with the weights of an earlier stage, or of an image level trained alone; STAGES.DETECTOR is more."""
+    alone = not cfg.STAGES.DETECTOR
+    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=alone)
     checkpointer.load(path, checkpointables=[])
     return model

@@ -28,6 +28,7 @@ from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.engine.step import GuardedTrainer
 from nightlab.engine.sync_norm import synchronise_batch_norm
 from nightlab.engine.validation import Validation, classes_found_hard, held_out_figures
+from nightlab.evaluation.metrics import are_named
 from nightlab.modeling.light import Adaptation
 from nightlab.modeling.weights import load_backbone_weights
 from nightlab.signals import Stopped, StopRequest
@@ -140,8 +141,8 @@ class NightLabTrainer(DefaultTrainer):
 
     def validate(self) -> dict[str, dict[str, dict[str, float]]]:
         """Figures on the held-out images; none where a signal comes meanwhile: then this was the last step. In the
-        stages "adapt" and "image", the classes found hard go into the model, and so into its checkpoints; the region
-        stage is judged on the hard regions of the ground truth."""
+        stages "adapt" and "image", the classes found hard, or those of HARD_CLASSES, go into the model, and so into its
+        checkpoints; the region stage is judged on the hard regions of the ground truth."""
         model = unwrap(self.model)
         source, bad = VALIDATION_SOURCES.get(self.stage, "none"), dict[str, None]()
         # After the last step, the final checkpoint, by which the stage is finished, must not come before its figures.
@@ -158,7 +159,9 @@ class NightLabTrainer(DefaultTrainer):
             put_levels(model, self._data.held_out)
         if self.stage in ("adapt", "image"):
             classes = self._data.held_out[0]["source"].classes
-            model.hard_class_mask.copy_(classes_found_hard(self.cfg, figures, classes))
+            found, named = classes_found_hard(self.cfg, figures, classes), self.cfg.MODEL.NIGHTLAB.HARD_CLASSES
+            by_name = torch.from_numpy(are_named(classes, named, "MODEL.NIGHTLAB.HARD_CLASSES"))
+            model.hard_class_mask.copy_(by_name if named else found)
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
 

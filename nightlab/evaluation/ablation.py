@@ -1,7 +1,7 @@
 """A study: named rows (a configuration, options, the paper's figure) times seeds, and what their runs have come to."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import yaml
 
 from nightlab.config import load_config
 from nightlab.data.card_values import did_you_mean
-from nightlab.errors import InputError, enumerate_some
+from nightlab.errors import InputError
 from nightlab.evaluation.bootstrap import load_counts
 from nightlab.evaluation.evaluator import evaluation_file
-from nightlab.evaluation.metrics import mean_iou
+from nightlab.evaluation.metrics import are_named, mean_iou
 
 STUDY_KEYS = ("name", "dataset", "checkpoint", "seeds", "base", "hard_classes", "opts", "rows")
 STARTS = ("weights", "image_level", "detector")
@@ -161,20 +161,10 @@ def collect(study: Study, output: Path) -> dict[str, list[Result]]:
             figures, hard = document["results"]["sem_seg"], tuple(document.get("hard_classes", ()))
             if study.hard_classes:
                 hard = study.hard_classes
-                figures = figures | {"mIoU-hard": 100 * float(mean_iou(counts.sum(0)[:, _places(study, document)]))}
+                chosen = are_named(document["classes"], hard, f"study {study.name}: hard_classes")
+                figures = figures | {"mIoU-hard": 100 * float(mean_iou(counts.sum(0)[:, chosen]))}
             results.setdefault(row.name, []).append(Result(seed, figures, hard, counts))
     return results
-
-
-def _places(study: Study, document: Mapping[str, Any]) -> list[int]:
-    """Of the study's hard classes among those of an evaluation."""
-    classes = list(document["classes"])
-    strangers = [name for name in study.hard_classes if name not in classes]
-    if strangers:
-        raise InputError(
-            f"study {study.name}: hard_classes: {enumerate_some(strangers)} not among the classes {', '.join(classes)}"
-        )
-    return [classes.index(name) for name in study.hard_classes]
 
 
 def _options(path: Path, opts: Any) -> tuple[str, ...]:

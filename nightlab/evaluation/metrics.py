@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nightlab.errors import InputError, enumerate_some
+
 
 def confusion_matrix(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
     """int64 `[K, K]` of two maps `[H, W]` of class ids; pixels whose label is not below K are left out."""
@@ -41,6 +43,18 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
 def is_hard(iou: np.ndarray, hard_iou: float) -> np.ndarray:
     """Which classes are hard: bool `[K]` of IoU `[K]` in percent and a threshold in 0...1. NaN (absent) never is."""
     return np.asarray(iou, float) < 100 * hard_iou
+
+
+def are_named(classes: Sequence[str], names: Sequence[str], where: str) -> np.ndarray:
+    """Which of K classes are among `names`: bool `[K]`.
+
+    Raises:
+        InputError: a name is none of theirs; `where` says which key or option has it.
+    """
+    strangers = [name for name in names if name not in classes]
+    if strangers:
+        raise InputError(f"{where}: {enumerate_some(strangers)} not among the classes {', '.join(classes)}")
+    return np.array([name in names for name in classes])
 
 
 def summarize(confusion: np.ndarray, classes: Sequence[str], hard: Sequence[bool] | np.ndarray) -> dict[str, float]:

@@ -161,8 +161,11 @@ class NightLab(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         nightlab, region, hardness = cfg.MODEL.NIGHTLAB, cfg.MODEL.REGION, cfg.MODEL.HARDNESS
-        if nightlab.MERGE not in merging.RULES:
-            raise InputError(f"MODEL.NIGHTLAB.MERGE: {nightlab.MERGE!r} is not one of {', '.join(merging.RULES)}")
+        for key, names in (("MERGE", merging.RULES), ("REGIONS", REGION_SOURCES)):
+            if nightlab[key] not in names:
+                raise InputError(f"MODEL.NIGHTLAB.{key}: {nightlab[key]!r} is not one of {', '.join(names)}")
+        if nightlab.MAX_REGIONS < 0:
+            raise InputError(f"MODEL.NIGHTLAB.MAX_REGIONS: {nightlab.MAX_REGIONS} is less than 0")
         image_level = Segmentor(cfg)
         parts: dict[str, Any] = {}
         if region.ENABLED:
@@ -304,6 +307,8 @@ class NightLab(nn.Module):
             return no_candidates(self.device)
         if self.source == "detector":
             return self.detected(image)
+        if self.source in ORACLES and "sem_seg" not in given:
+            raise InputError(f"MODEL.NIGHTLAB.REGIONS {self.source}: reads labels, and this image has none")
         view = self.view(image, given)
         if self.source == "gain":
             return self.gain_oracle(image, view)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou, nms
 
+from nightlab.errors import InputError
+
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
@@ -43,8 +45,17 @@ class RegionRule:
 
     @classmethod
     def from_config(cls, cfg: "CfgNode") -> "RegionRule":
-        """What MODEL.REGION says, for frames that the image level sees as INPUT.IMAGE_SIZE says."""
+        """What MODEL.REGION says, for frames that the image level sees as INPUT.IMAGE_SIZE says.
+
+        Raises:
+            InputError: it is no size, or no range of zooms.
+        """
         region = cfg.MODEL.REGION
+        for key in ("CROP_SIZE", "ZOOM_RANGE"):
+            pair = region[key]
+            if len(pair) != 2 or min(pair) <= 0 or (key == "ZOOM_RANGE" and pair[0] > pair[1]):
+                wanted = "height and width" if key == "CROP_SIZE" else "the least and the most"
+                raise InputError(f"MODEL.REGION.{key}: {list(pair)}; give {wanted}, two numbers above 0")
         seen = tuple(cfg.INPUT.IMAGE_SIZE)
         low, high = region.ZOOM_RANGE
         return cls(tuple(region.CROP_SIZE), region.CONTEXT, low, high, image_size=seen)
@@ -170,12 +181,15 @@ def crop_and_zoom(frame: Tensor, boxes: Tensor, size: Size) -> Tensor:
     return torch.lerp(upper, lower, weight_y.expand_as(upper)).transpose(0, 1)
 
 
-def crop_labels(label: Tensor, boxes: Tensor, size: Size) -> Tensor:
-    """Boxes `[R, 4]` of a label map `[H, W]`, by the nearest pixel, `[R, *size]`."""
-    y, x = _positions(boxes, size)
-    rows = y.floor().long().clamp(0, label.shape[-2] - 1)
-    columns = x.floor().long().clamp(0, label.shape[-1] - 1)
-    return label[rows[:, :, None], columns[:, None, :]]
+def crop_labels(label: Tensor, boxes: Tensor, size: Size, *, beyond: int | None = None) -> Tensor:
+    """Boxes `[R, 4]` of a label map `[H, W]`, by the nearest pixel, `[R, *size]`; `beyond`: what is outside of the map
+    instead."""
+    y, x = (position.floor().long() for position in _positions(boxes, size))
+    rows, columns = y.clamp(0, label.shape[-2] - 1), x.clamp(0, label.shape[-1] - 1)
+    crop = label[rows[:, :, None], columns[:, None, :]]
+    if beyond is None:
+        return crop
+    return torch.where((rows == y)[:, :, None] & (columns == x)[:, None, :], crop, beyond)
 
 
 def _positions(boxes: Tensor, size: Size) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from PIL import Image
 
-from nightlab.engine.run import run, setup
+from nightlab.engine.run import configured, run, setup
 from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 
@@ -103,6 +103,14 @@ def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):
     assert trainer_results["last"]["tiny_test"]["sem_seg"]["mIoU-hard"] >= 0
 
 
+def test_hard_classes_by_their_names_are_in_the_checkpoint_of_the_image_level(config):
+    """So that figures of an image level alone are about the same classes, and later stages are told once."""
+    trainer = NightLabTrainer(setup(arguments(config, "MODEL.NIGHTLAB.HARD_CLASSES", "['grey']")))
+    with EventStorage():
+        trainer.validate()
+    assert trainer.model.hard_class_mask.tolist() == [False, True, False]
+
+
 def test_classes_without_a_held_out_pixel_are_named_once(config, tmp_path, tiny_root):
     for path in (tiny_root / "labels").glob("b*.png"):
         Image.fromarray(np.minimum(np.array(Image.open(path)), 1)).save(path)
@@ -135,6 +143,11 @@ def test_faults_are_found_before_training(config, tmp_path, tiny_root):
 def test_bad_settings_are_named_with_their_remedy(config, opts, message):
     with pytest.raises(InputError, match=message):
         run(arguments(config, *opts))
+
+
+def test_a_name_that_does_not_exist_stops_an_evaluation_too(config):
+    with pytest.raises(InputError, match=r"^MODEL\.HARDNESS\.BOXES: 'components' is not one of"):
+        configured(arguments(config, "MODEL.HARDNESS.BOXES", "components", eval_only=True))
 
 
 def test_a_file_that_turns_bad_is_named(config, tiny_root):

@@ -1,18 +1,21 @@
 """All stages in one command: order, hand-over, resuming, and what happens where there is nothing hard."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.modeling import build_model
 from PIL import Image
 
 from nightlab.config import load_config
+from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.plan import stage_config, stages_of
-from nightlab.engine.run import run, setup
-from nightlab.engine.stages import _put_aside, hard_classes
+from nightlab.engine.run import check_hard_classes, run, setup
+from nightlab.engine.stages import _finish, _put_aside, check_hard, hard_classes
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
 
@@ -158,6 +161,16 @@ def test_other_hard_classes_than_the_checkpoints_are_refused(dual, tmp_path):
         run(arguments(dual, *opts, eval_only=True))
 
 
+def test_more_hard_classes_than_the_checkpoints_are_told(dual, caplog):
+    model = Namespace(region_level=Namespace(all_classes=False, used=torch.tensor([True, True, False])))
+    named = ["MODEL.NIGHTLAB.HARD_CLASSES", "['dark', 'grey', 'bright']"]
+    with caplog.at_level("WARNING", "nightlab"):
+        check_hard_classes(load_config(dual, named), model, "w.pth")
+    assert "w.pth: its region level was not trained for bright of MODEL.NIGHTLAB.HARD_CLASSES" in caplog.text
+    with pytest.raises(InputError, match="HARD_CLASSES: brihgt not among the classes dark, grey, bright"):
+        check_hard_classes(load_config(dual, [named[0], "['dark', 'grey', 'brihgt']"]), model, "w.pth")
+
+
 @pytest.mark.parametrize(
     "opts, message",
     [
@@ -272,6 +285,21 @@ def test_the_final_checkpoint_is_written_where_a_run_ended_just_before_it(config
     assert not changed(before, weights(final)) and torch.load(final, weights_only=True)["iteration"] == 1
 
 
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_what_ends_as_an_image_level_of_elsewhere_is_one_whole_checkpoint(dual, config, tmp_path, wrapped):  # noqa: F811
+    """As where no class is hard, or with --stage image: what is evaluated next has both levels."""
+    alone = build_model(load_config(config)).state_dict()
+    torch.save({"model": alone} if wrapped else alone, tmp_path / "given.pth")
+    cfg = load_config(dual, ["STAGES.IMAGE_LEVEL", str(tmp_path / "given.pth"), "OUTPUT_DIR", str(tmp_path)])
+    _finish(cfg, "image")
+    model = build_model(cfg).eval()
+    NightLabCheckpointer(model).load(str(tmp_path / "model_final.pth"))
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in alone.items())
+    with torch.no_grad(), model.returning(scores=True):
+        (output,) = model([{"image": torch.full((3, 40, 72), 80.0)}])
+    assert torch.equal(output["sem_seg"], output["sem_seg_image_level"]) and len(output["regions"]) == 0
+
+
 def test_an_image_level_of_elsewhere_is_asked_what_is_hard(dual, config, tmp_path, caplog):  # noqa: F811
     run(arguments(config, "OUTPUT_DIR", str(tmp_path / "alone"), "DATASETS.TEST", "()"))
     given = tmp_path / "imported.pth"
@@ -281,6 +309,41 @@ def test_an_image_level_of_elsewhere_is_asked_what_is_hard(dual, config, tmp_pat
         run(arguments(dual, *opts, stage="region"))
     assert "names no hard class; it is evaluated on the held-out images" in caplog.text
     assert weights(tmp_path / "out" / "model_final.pth")["hard_class_mask"].all()
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ({"hard_class_mask": torch.ones(5, dtype=torch.bool)}, "which of 5 classes are hard, and this model has 3"),
+        ({"hard_class_mask": [True]}, "hard_class_mask is a list and no tensor"),
+        (torch.zeros(3), "holds no tensors by their names"),
+    ],
+)
+def test_an_image_level_of_elsewhere_that_is_another_file(dual, tmp_path, model, message):
+    path = str(tmp_path / "given.pth")
+    torch.save({"model": model}, path)
+    cfg = load_config(dual, ["STAGES.IMAGE_LEVEL", path, "MODEL.NIGHTLAB.HARD_CLASSES", "[]"])
+    with pytest.raises(InputError, match=rf"given\.pth.*{message}"):
+        hard_classes(cfg, path)
+
+
+@pytest.mark.parametrize("classes", ["hard", "all"])
+def test_a_region_level_of_hard_classes_where_all_are_asked_for(dual, classes):
+    cfg = load_config(dual, ["MODEL.REGION.CLASSES", classes])
+    model, hard = build_model(cfg), torch.tensor([True, True, False])
+    for mask in (model.hard_class_mask, model.region_level.used):
+        mask.copy_(hard)
+    if classes == "all":
+        with pytest.raises(InputError, match=r"trained with MODEL\.REGION\.CLASSES hard, and now it is all"):
+            check_hard(cfg, model, hard.tolist())
+        model.region_level.used.fill_(True)
+    check_hard(cfg, model, hard.tolist())
+
+
+def test_a_misspelt_hard_class_stops_before_the_first_stage(dual, tmp_path):
+    with pytest.raises(InputError, match="HARD_CLASSES: drak not among the classes dark, grey, bright"):
+        run(arguments(dual, "MODEL.NIGHTLAB.HARD_CLASSES", "['drak']"))
+    assert not (tmp_path / "out" / "stages").exists()
 
 
 def test_other_hard_classes_than_those_of_the_region_level(dual, tmp_path):

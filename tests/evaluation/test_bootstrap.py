@@ -80,7 +80,7 @@ def test_compare_means_over_some_classes(tmp_path, compare, capsys):
     out = capsys.readouterr().out
     assert f"classes {CLASSES[1]}" in out and "66.67 [66.67, 66.67]" in out and "-33.33" in out
     assert compare.main([good, bad, "--classes", "tram"]) == 2
-    assert f"--classes: tram not among {', '.join(CLASSES)}" in capsys.readouterr().err
+    assert f"--classes: tram not among the classes {', '.join(CLASSES)}" in capsys.readouterr().err
 
 
 def test_compare_refuses_other_images_and_other_files(tmp_path, compare, capsys):

@@ -5,7 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from nightlab.evaluation.metrics import area_under_roc, class_counts, class_iou, confusion_matrix, mean_iou, summarize
+from nightlab.errors import InputError
+from nightlab.evaluation.metrics import (
+    are_named,
+    area_under_roc,
+    class_counts,
+    class_iou,
+    confusion_matrix,
+    mean_iou,
+    summarize,
+)
 
 CLASSES = ("road", "car", "rider", "train")  # the ground truth below has no train
 LABEL = np.array(
@@ -119,3 +128,10 @@ def test_area_under_roc_by_counting_pairs() -> None:
     scores, positive = random.integers(0, 9, 60).astype(float), random.uniform(size=60) < 0.3
     pairs = [(p > n) + (p == n) / 2 for p in scores[positive] for n in scores[~positive]]
     assert area_under_roc(scores, positive) == pytest.approx(np.mean(pairs))
+
+
+def test_classes_by_their_names() -> None:
+    assert are_named(["pole", "car", "sign"], ["sign", "pole"], "--classes").tolist() == [True, False, True]
+    assert are_named(["pole", "car"], [], "--classes").tolist() == [False, False]
+    with pytest.raises(InputError, match=r"^--classes: tram, bus not among the classes pole, car$"):
+        are_named(["pole", "car"], ["tram", "car", "bus"], "--classes")

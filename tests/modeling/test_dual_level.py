@@ -13,7 +13,7 @@ from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import labelling
 from nightlab.modeling.calibration import UNCALIBRATED
 from nightlab.modeling.labelling import LabelRule
-from nightlab.modeling.nightlab import REGION_SOURCES
+from nightlab.modeling.nightlab import ORACLES, REGION_SOURCES
 
 from .contracts import shake, tiny_config
 
@@ -170,6 +170,15 @@ def test_gain_of_a_region_by_its_definition():
         assert gain == pytest.approx(expected, abs=0.06), "pasting resamples once more"
 
 
+def test_what_a_region_has_beyond_the_frame_counts_for_nothing():
+    """As a region of a frame that is smaller than it: nothing is pasted there."""
+    model = dual_level()
+    record = given(24, 24)
+    image = model.image_pass(record["image"].float())
+    counts = labelling.region_counts(model, image, record["sem_seg"], torch.tensor([[-4.0, -4, 28, 28]]))
+    assert [x[0, 1].sum() for x in counts] == [12 * 12] * 2, "on a grid of 16x16, of which every point is two pixels"
+
+
 def miou(log_probabilities, record, window):
     prediction, label = log_probabilities.argmax(0)[window], record["sem_seg"][window]
     ious = [((prediction == c) & (label == c)).sum() / ((prediction == c) | (label == c)).sum() for c in label.unique()]
@@ -285,6 +294,31 @@ def test_a_missing_detector_is_named():
         build_model(tiny_config(*DUAL, "MODEL.HARDNESS.LABELS", "", "MODEL.NIGHTLAB.STAGE", "hdm"))
 
 
-def test_an_unknown_merge():
+@pytest.mark.parametrize("source", ORACLES)
+def test_an_oracle_without_labels_is_named(source):
+    """As in the demo, where no image has any."""
+    model = dual_level("MODEL.NIGHTLAB.REGIONS", source)
+    with pytest.raises(InputError, match=f"REGIONS {source}: reads labels, and this image has none"):
+        predict(model, {"image": given()["image"]})
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("MODEL.NIGHTLAB.MAX_REGIONS", "-1"),
+        ("MODEL.REGION.CROP_SIZE", "[0, 32]"),
+        ("MODEL.REGION.ZOOM_RANGE", "[2.0]"),
+        ("MODEL.REGION.ZOOM_RANGE", "[0.0, 3.0]"),
+        ("MODEL.REGION.ZOOM_RANGE", "[3.0, 1.5]"),
+    ],
+)
+def test_numbers_that_make_no_region(key, value):
+    with pytest.raises(InputError, match=f"^{key}: "):
+        dual_level(key, value)
+
+
+def test_an_unknown_merge_or_source():
+    with pytest.raises(InputError, match=r"MODEL\.NIGHTLAB\.REGIONS: 'gird' is not one of detector, gain, none, grid"):
+        dual_level("MODEL.NIGHTLAB.REGIONS", "gird")
     with pytest.raises(InputError, match=r"MODEL\.NIGHTLAB\.MERGE: 'sum' is not one of posterior, average, replace"):
         dual_level("MODEL.NIGHTLAB.MERGE", "sum")

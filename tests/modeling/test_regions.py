@@ -171,6 +171,13 @@ def test_taps_by_hand() -> None:
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
+def test_labels_beyond_the_map_are_the_nearest_or_none():
+    label = torch.tensor([[0, 1], [2, 3]])
+    nearest = crop_labels(label, boxes_of((-1, 0, 3, 2)), (2, 4))
+    assert nearest.tolist() == [[[0, 0, 1, 1], [2, 2, 3, 3]]]
+    assert crop_labels(label, boxes_of((-1, 0, 3, 2)), (2, 4), beyond=9).tolist() == [[[9, 0, 1, 9], [9, 2, 3, 9]]]
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 def test_labels_zoomed_by_whole_numbers_repeat(dtype: torch.dtype) -> None:
     label = torch.randint(0, 19, FRAME).to(dtype)

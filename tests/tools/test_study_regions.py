@@ -15,3 +15,22 @@ def test_what_is_no_name_of_a_file(
         load_tool("study_regions").main(["--config-file", "own.yaml", option, *named])
     assert end.value.code == 2
     assert f"{option}: {named[1 if len(named) > 1 else 0]!r} is no NAME=FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--limit", "-1"], "--limit: -1 is not a positive number"),
+        (["--numbers", "0"], "--numbers: 0 is not a positive number"),
+        (["--output", "study.npz"], "--output: study.npz: name a file that ends in .json"),
+        (["--beside", "image level=a.pth"], "--beside: 'image level' is a row of its own"),
+        (["--detectors", "grid=a.pth"], "--detectors: 'grid' is a row of its own"),
+    ],
+)
+def test_options_that_would_spoil_the_table(
+    load_tool: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        load_tool("study_regions").main(["--config-file", "own.yaml", *options])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
