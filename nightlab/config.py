@@ -284,7 +284,7 @@ def _add_schedule(cfg: CfgNode) -> None:
     cfg.SOLVER.WEIGHT_DECAY_NORM = 0.0
     # The backbone's learning rate as a multiple of the heads'.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
-    # Of the rate, for what finds the offsets (and modulation) of deformable convolutions; 1 costs points (MODEL_ZOO.md).
+    # Of the rate, for what finds the offsets (and modulation) of deformable convolutions; at 1 they cost points.
     cfg.SOLVER.OFFSET_MULTIPLIER = 0.1
     cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"
     cfg.SOLVER.POLY_LR_POWER = 1.0
