@@ -14,8 +14,8 @@ from nightlab.data.loader import unpaired_crops
 from nightlab.data.stage_data import LATER
 from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
+from nightlab.engine.validation import classes_named_hard
 from nightlab.errors import InputError
-from nightlab.evaluation.metrics import are_named
 from nightlab.light_kinds import TRAINED
 from nightlab.modeling.labelling import GAINS
 from nightlab.modeling.nightlab import REGION_SOURCES, STAGE_PARTS
@@ -149,7 +149,7 @@ def _check_held_out(cfg: CfgNode, chosen: Sequence[str]) -> None:
     """Whether HARD_CLASSES are classes, and the held-out images serve what the stages need them for, and are none of
     the test's."""
     train, held_out = split_records(cfg)
-    are_named(train[0]["source"].classes, cfg.MODEL.NIGHTLAB.HARD_CLASSES, "MODEL.NIGHTLAB.HARD_CLASSES")
+    classes_named_hard(cfg, train[0]["source"].classes)
     if "region" in chosen and not held_out and not cfg.MODEL.NIGHTLAB.HARD_CLASSES:
         raise InputError(
             "DATASETS.VAL: hard classes are found on held-out images, and there are none; name a data set there, set "

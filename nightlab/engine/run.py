@@ -31,13 +31,12 @@ from nightlab.engine.faults import DeadWorkers
 from nightlab.engine.plan import check_names
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
-from nightlab.engine.validation import evaluated
+from nightlab.engine.validation import classes_named_hard, evaluated
 from nightlab.errors import InputError
 from nightlab.evaluation.cost import write_cost
 from nightlab.evaluation.evaluator import NightLabEvaluator, evaluation_file, results_table
 from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
-from nightlab.evaluation.metrics import are_named
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.files import explained_full_disk, write_json_aside
@@ -215,7 +214,7 @@ def check_hard_classes(cfg: CfgNode, model: NightLab, weights: str) -> None:
     if not named:
         return
     classes = catalog.load(cfg.DATASETS.TEST or cfg.DATASETS.TRAIN)[0]["source"].classes
-    by_name = are_named(classes, named, "MODEL.NIGHTLAB.HARD_CLASSES")
+    by_name = classes_named_hard(cfg, classes)
     if model.region_level is None or model.region_level.all_classes:
         return
     used = model.region_level.used.cpu().numpy()

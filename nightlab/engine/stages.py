@@ -25,9 +25,8 @@ from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, read_che
 from nightlab.engine.gains import GAINS
 from nightlab.engine.plan import given_checkpoint, plan, stage_config, stage_folder, stages_of
 from nightlab.engine.trainer import NightLabTrainer, unwrap
-from nightlab.engine.validation import classes_found_hard, held_out_figures
+from nightlab.engine.validation import classes_found_hard, classes_named_hard, held_out_figures
 from nightlab.errors import InputError
-from nightlab.evaluation.metrics import are_named
 from nightlab.modeling import calibration
 from nightlab.modeling.nightlab import STAGE_PARTS, NightLab
 from nightlab.modeling.weights import read_state_dict
@@ -167,9 +166,8 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     """
     records, _ = split_records(cfg)
     classes = list(records[0]["source"].classes)
-    named = list(cfg.MODEL.NIGHTLAB.HARD_CLASSES)
-    by_name = are_named(classes, named, "MODEL.NIGHTLAB.HARD_CLASSES").tolist()
-    hard = by_name if named else _known_hard(cfg, checkpoint)
+    named = cfg.MODEL.NIGHTLAB.HARD_CLASSES
+    hard = classes_named_hard(cfg, classes).tolist() if named else _known_hard(cfg, checkpoint)
     missing = {i for i, is_hard in enumerate(hard) if is_hard}
     for record in records:
         if not missing:

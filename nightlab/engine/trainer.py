@@ -27,8 +27,7 @@ from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
 from nightlab.engine.step import GuardedTrainer
 from nightlab.engine.sync_norm import synchronise_batch_norm
-from nightlab.engine.validation import Validation, classes_found_hard, held_out_figures
-from nightlab.evaluation.metrics import are_named
+from nightlab.engine.validation import Validation, classes_found_hard, classes_named_hard, held_out_figures
 from nightlab.modeling.light import Adaptation
 from nightlab.modeling.weights import load_backbone_weights
 from nightlab.signals import Stopped, StopRequest
@@ -159,9 +158,8 @@ class NightLabTrainer(DefaultTrainer):
             put_levels(model, self._data.held_out)
         if self.stage in ("adapt", "image"):
             classes = self._data.held_out[0]["source"].classes
-            found, named = classes_found_hard(self.cfg, figures, classes), self.cfg.MODEL.NIGHTLAB.HARD_CLASSES
-            by_name = torch.from_numpy(are_named(classes, named, "MODEL.NIGHTLAB.HARD_CLASSES"))
-            model.hard_class_mask.copy_(by_name if named else found)
+            found, by_name = classes_found_hard(self.cfg, figures, classes), classes_named_hard(self.cfg, classes)
+            model.hard_class_mask.copy_(torch.from_numpy(by_name) if by_name.any() else found)
         kept = {key: value for key, value in figures.items() if not math.isnan(value) and not key.startswith("ACC-")}
         return {"val": {"sem_seg": kept}}
 

@@ -19,7 +19,7 @@ from nightlab.data.loader import TestLoader, build_test_loader
 from nightlab.engine.faults import DeadWorkers
 from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.evaluator import NightLabEvaluator
-from nightlab.evaluation.metrics import is_hard
+from nightlab.evaluation.metrics import are_named, is_hard
 from nightlab.modeling.nightlab import NightLab
 from nightlab.signals import Stopped
 
@@ -68,6 +68,11 @@ def evaluated(model: nn.Module, loader: TestLoader, evaluator: NightLabEvaluator
             return inference_on_dataset(model, loader, evaluator)
         except RuntimeError as error:
             workers.died(error, "evaluation")
+
+
+def classes_named_hard(cfg: CfgNode, classes: Sequence[str]) -> np.ndarray:
+    """Which classes HARD_CLASSES names, bool `[K]`. Raises InputError where it names another."""
+    return are_named(classes, cfg.MODEL.NIGHTLAB.HARD_CLASSES, "MODEL.NIGHTLAB.HARD_CLASSES")
 
 
 def classes_found_hard(cfg: CfgNode, figures: Mapping[str, float], classes: Sequence[str]) -> Tensor:
