@@ -74,10 +74,11 @@ def multiply_and_sample(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor 
     with torch.autocast(x.device.type, enabled=False):  # as the operator, which runs in float32 under autocast
         dtype = torch.promote_types(x.dtype, torch.float32)
         pixels = x.to(dtype).permute(0, 2, 3, 1).reshape(-1, channels)
+        weight, weights = weight.to(dtype), weights.to(dtype)
 
         def sampled(taps: Tensor) -> Tensor:
-            table = linear(pixels, taps.to(dtype).permute(2, 3, 0, 1).reshape(-1, channels))
-            return F.embedding_bag(rows, table.view(-1, len(taps)), per_sample_weights=weights.to(dtype), mode="sum")
+            table = linear(pixels, taps.permute(2, 3, 0, 1).reshape(-1, channels))
+            return F.embedding_bag(rows, table.view(-1, len(taps)), per_sample_weights=weights, mode="sum")
 
         if group >= len(weight):
             out = sampled(weight)
@@ -110,5 +111,9 @@ def _neighbours(offset: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
             share = share * ((y >= 0) & (y < height) & (x >= 0) & (x < width))
             weights.append(share if mask is None else share * mask)
             rows.append((frame + y.clamp(0, height - 1) * width + x.clamp(0, width - 1)) * 9 + taps.view(9, 1, 1))
-    flat = (torch.stack(parts, dim=-1).permute(0, 2, 3, 1, 4).reshape(-1, 36) for parts in (rows, weights))
-    return next(flat), next(flat)
+    return _by_pixel(rows), _by_pixel(weights)
+
+
+def _by_pixel(neighbours: list[Tensor]) -> Tensor:
+    """Four of `[B, 9, H, W]` as `[B * H * W, 36]`."""
+    return torch.stack(neighbours, dim=-1).permute(0, 2, 3, 1, 4).reshape(-1, 36)
