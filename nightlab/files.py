@@ -60,6 +60,15 @@ def explained_full_disk() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def named_if_unwritable(path: Path, remedy: str) -> Iterator[None]:
+    """Inside, an error of the system becomes an InputError that names the file and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
+
+
 def write_json_aside(path: Path, content: object) -> None:
     """Write a JSON file that others go by, in place of what was there (see `written_aside`)."""
     with written_aside(path) as aside:
@@ -68,10 +77,8 @@ def write_json_aside(path: Path, content: object) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write what `--json` of a command line asks for. Raises InputError where the file cannot be written."""
-    try:
+    with named_if_unwritable(path, "name another file for --json"):
         path.write_text(_as_text(content), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --json") from None
 
 
 def _as_text(content: object) -> str:

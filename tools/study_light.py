@@ -32,7 +32,7 @@ from nightlab.evaluation.adapted_frames import frame_paths, write_frame
 from nightlab.evaluation.light_study import FIGURES, adapt_record, adapting_level, average, draw_light, light_table
 from nightlab.evaluation.pictures import spread
 from nightlab.evaluation.plots import FIGURE_ENDINGS
-from nightlab.files import write_json
+from nightlab.files import named_if_unwritable, write_json
 from nightlab.light_panels import light_panels
 
 
@@ -70,20 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if paths:
         print(f"{options.write}: {len(paths)} adapted frames")
     if options.sheet:
-        _write_sheet(panels, options.sheet)
+        with named_if_unwritable(options.sheet, "name another file for --sheet"):
+            options.sheet.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(_sheet(panels)).save(options.sheet, quality=88)
         print(options.sheet)
     if options.json:
         own = {"name": options.name or cfg.MODEL.LIGHT.NAME, "dataset": options.dataset, "weights": options.weights}
         write_json(options.json, {**own, **total})
     return 0
-
-
-def _write_sheet(panels: Sequence[np.ndarray], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(_sheet(panels)).save(path, quality=88)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another file for --sheet") from None
 
 
 def _sheet(panels: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from nightlab.data.paths import stays_below
 from nightlab.errors import InputError
 from nightlab.evaluation.pictures import write_image
+from nightlab.files import named_if_unwritable
 
 
 def frame_paths(records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
@@ -33,8 +34,6 @@ def frame_paths(records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
 
 def write_frame(path: Path, frame: np.ndarray) -> None:
     """Writes a frame uint8 `[H, W, 3]`, RGB, as PNG. Raises InputError where it cannot be written."""
-    try:
+    with named_if_unwritable(path, "name another folder for --write"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, frame)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another folder for --write") from None

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from nightlab.errors import InputError
-from nightlab.files import written_aside
+from nightlab.files import named_if_unwritable, written_aside
 
 FIGURE_ENDINGS = (".png", ".svg")
 
@@ -27,13 +27,11 @@ def figure_file(output: Path, size: tuple[float, float]) -> Iterator[Figure]:
     with rc_context({"svg.hashsalt": "nightlab", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=size, layout="constrained")
         yield figure
-        try:
+        with named_if_unwritable(output, "name another file"):
             output.parent.mkdir(parents=True, exist_ok=True)
             with written_aside(output) as aside:
                 # Without the date and ids drawn at random, the same figures are the same file.
                 figure.savefig(aside, format=kind[1:], dpi=150, metadata={"Date": None} if kind == ".svg" else None)
-        except OSError as error:
-            raise InputError(f"{output}: cannot be written ({error.strerror}); name another file") from None
 
 
 def spread(values: Sequence[float | None]) -> str:
