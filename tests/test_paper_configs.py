@@ -161,7 +161,7 @@ def test_two_iterations_a_stage(name: str, prepared: Path, tmp_path: Path, monke
     monkeypatch.setenv("DETECTRON2_DATASETS", str(prepared))
     path = REPOSITORY / "configs" / f"{name}.yaml"
     cfg = short(load_config(path), tmp_path / "out")
-    cfg.DATASETS.VAL = (*cfg.DATASETS.VAL, cfg.DATASETS.TRAIN[0])  # HDM needs two images
+    cfg.DATASETS.VAL, cfg.DATASETS.VAL_FRACTION = (), 0.5  # HDM needs two images
     (tested,) = cfg.DATASETS.TEST
     (tmp_path / "short.yaml").write_text(cfg.dump())
     arguments = {"config_file": str(tmp_path / "short.yaml"), "opts": [], "eval_only": False, "resume": False}

@@ -23,6 +23,7 @@ class StageData:
     Attributes:
         train: the records that it learns from.
         held_out: those that it is validated on.
+        unseen: those that no level is fitted to, a part of which HDM learns gain on.
         mapper: makes inputs of its records; None where that is `TrainMapper`.
     """
 
@@ -34,6 +35,7 @@ class StageData:
         self.cfg = cfg
         self.stage = cfg.MODEL.NIGHTLAB.STAGE
         self.train, self.held_out = split_records(cfg)
+        self.unseen = self.held_out
         self.mapper: RegionMapper | FrameMapper | None = None
         if self.stage in LATER:
             self.mapper = RegionMapper(cfg, hard) if self.stage == "region" else FrameMapper(cfg, hard)

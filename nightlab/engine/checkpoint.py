@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
+from nightlab.engine.fitted import FITTED
 from nightlab.errors import InputError
 from nightlab.files import written_aside
 from nightlab.modeling.adversary import with_own_adversary
@@ -148,7 +149,11 @@ class NightLabCheckpointer(DetectionCheckpointer):
         if resume and self.has_checkpoint():
             return self.load(str(self.last_whole()))
         self._accept_without_options = True
-        return self.load(path, checkpointables=[])
+        return self.load_start(path)
+
+    def load_start(self, path: str) -> dict[str, Any]:
+        """Load what training starts from: the model and what images it was fitted to; no state of a trainer."""
+        return self.load(path, checkpointables=[key for key in self.checkpointables if key == FITTED])
 
     def get_checkpoint_file(self) -> str:
         """As detectron2's; the folder where the file that should name it is no text, as where it is empty."""

@@ -22,6 +22,7 @@ from detectron2.utils import comm
 from nightlab.data.held_out import split_records
 from nightlab.data.stage_data import LATER
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, read_checkpoint, write_whole
+from nightlab.engine.fitted import FITTED, FittedTo
 from nightlab.engine.gains import GAINS
 from nightlab.engine.plan import given_checkpoint, plan, stage_config, stage_folder, stages_of
 from nightlab.engine.trainer import NightLabTrainer, unwrap
@@ -89,7 +90,7 @@ def train_stage(
     model: NightLab = unwrap(trainer.model)
     resume = resume and trainer.checkpointer.has_checkpoint()
     if start is not None and not resume:
-        _load(model, cfg, start)
+        _load(model, cfg, start, fitted=trainer.fitted)
         if hard is not None:
             model.hard_class_mask.copy_(torch.as_tensor(hard))
         if cfg.MODEL.NIGHTLAB.STAGE == "region":
@@ -224,7 +225,7 @@ def _finish(cfg: CfgNode, stage: str) -> None:
         files = [folder / name for name in (BEST, LAST) if is_usable(folder / name)]
         for file in files:
             state = read_state_dict(file)
-            kept = {key: value for key, value in state.items() if key in ("model", "iteration")}
+            kept = {key: value for key, value in state.items() if key in ("model", "iteration", FITTED)}
             write_whole(kept, Path(cfg.OUTPUT_DIR, file.name))
         if not files:  # one of elsewhere, which may be that of an image level alone
             model = _load(build_model(cfg), cfg, _result(cfg, stage))
@@ -234,9 +235,16 @@ def _finish(cfg: CfgNode, stage: str) -> None:
     comm.synchronize()
 
 
-def _load(model: NightLab, cfg: CfgNode, path: str) -> NightLab:
-    """The model with the weights of an earlier stage, or of an image level trained alone; STAGES.DETECTOR is more."""
-    alone = not cfg.STAGES.DETECTOR
-    checkpointer = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE, accept_image_level=alone)
-    checkpointer.load(path, checkpointables=[])
+def _load(model: NightLab, cfg: CfgNode, path: str, fitted: FittedTo | None = None) -> NightLab:
+    """The model with the weights of an earlier stage, or of an image level trained alone; STAGES.DETECTOR is more.
+
+    `fitted` gets to know what images these were fitted to.
+    """
+    checkpointer = NightLabCheckpointer(
+        model,
+        allow_pickle=cfg.MODEL.ALLOW_PICKLE,
+        accept_image_level=not cfg.STAGES.DETECTOR,
+        fitted=fitted or FittedTo(),
+    )
+    checkpointer.load_start(path)
     return model

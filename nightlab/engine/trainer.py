@@ -21,6 +21,7 @@ from nightlab.data.region_mapper import FrameMapper
 from nightlab.data.stage_data import STAGE_KEYS, StageData
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
+from nightlab.engine.fitted import FittedTo, check_unfitted
 from nightlab.engine.gains import GAINS, gains_of
 from nightlab.engine.in_tensorboard import put_gains, put_levels
 from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
@@ -34,6 +35,8 @@ from nightlab.signals import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
 
+# Which of the stages fit a level to labels.
+FITTING = ("adapt", "image", "region")
 # Where the regions come from on held-out images: the region level is judged before there is a detector.
 VALIDATION_SOURCES = {"region": "ground_truth", "rdn": "detector", "hdm": "detector"}
 
@@ -84,8 +87,13 @@ class NightLabTrainer(DefaultTrainer):
                 for part in (cfg.MODEL.TIMM, cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.HARDNESS.TIMM)
             ),
         )
+        self.fitted = FittedTo()
         self.checkpointer = NightLabCheckpointer(
-            ddp_model, cfg.OUTPUT_DIR, allow_pickle=cfg.MODEL.ALLOW_PICKLE, trainer=weakref.proxy(self)
+            ddp_model,
+            cfg.OUTPUT_DIR,
+            allow_pickle=cfg.MODEL.ALLOW_PICKLE,
+            trainer=weakref.proxy(self),
+            fitted=self.fitted,
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -103,6 +111,10 @@ class NightLabTrainer(DefaultTrainer):
         super().resume_or_load(resume)
         if own is not None and self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS and not resumes:
             load_backbone_weights(own, self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS)
+        if self.stage in FITTING:
+            self.fitted.add(self._data.train)
+        if self.cfg.MODEL.HARDNESS.LABELS == "hdm":
+            check_unfitted(self.fitted, self._data.unseen)
         self._trainer.data_loader.batch_sampler.start_iter = self.start_iter
 
     def build_hooks(self) -> list[Any]:
@@ -218,7 +230,7 @@ class WatchLight(hooks.HookBase):
         if state and state != self._said:
             meaning = (
                 "it wins outright, so that the light map learns little from it: raise MODEL.LIGHT.GAN_WEIGHT, or lower "
-                "DISCRIMINATOR_CHANNELS"
+                "DISCRIMINATOR_CHANNELS (or CYCLE_WEIGHT, of a translation)"
                 if state == "wins"
                 else "it cannot tell day from adapted night: either they look alike, or it is too weak (raise "
                 "MODEL.LIGHT.DISCRIMINATOR_CHANNELS)"

@@ -56,7 +56,7 @@ def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path):
     assert changed(best, stages["region"]) <= {"region_level", "hard_class_mask"}
     assert changed(stages["rdn"], stages["hdm"]) == {"detector"}
     final = torch.load(out / "model_final.pth", weights_only=True)
-    assert set(final) == {"model", "iteration"}
+    assert set(final) == {"model", "iteration", "fitted"}
     differs = {key for key in final["model"] if not torch.equal(final["model"][key], stages["hdm"][key])}
     assert "image_temperature" in differs and differs <= set(UNCALIBRATED), "what is fitted after all stages"
     assert final["model"]["hard_class_mask"].tolist() == [True, True, False]
@@ -122,6 +122,23 @@ def test_hdm_goes_on_from_a_model_with_rdn(dual, tmp_path):
     torch.save({"model": alone}, tmp_path / "image.pth")
     with pytest.raises(InputError, match=r"image\.pth: made for another model: .* region_level"):
         run(arguments(dual, "STAGES.DETECTOR", str(tmp_path / "image.pth")))
+
+
+def test_hdm_learns_no_gain_on_images_that_a_level_was_fitted_to(dual, config, tiny_card, tmp_path):  # noqa: F811
+    alone, swapped = str(tmp_path / "alone" / "model_final.pth"), ["DATASETS.TRAIN", f"('{tiny_card}_val',)"]
+    swapped += ["DATASETS.VAL", f"('{tiny_card}_train',)"]
+    run(arguments(config, "OUTPUT_DIR", str(tmp_path / "alone"), *swapped))
+    reason = r"^DATASETS\.VAL: HDM learns gain on images that no level was fitted to, and \d+ of \d+ held-out"
+    trained_on = str(tmp_path / "on" / "model_final.pth")  # from there, by the split that is asked for below
+    run(arguments(config, "OUTPUT_DIR", str(tmp_path / "on"), "MODEL.WEIGHTS", alone))
+    for given in (alone, trained_on):
+        with pytest.raises(InputError, match=reason):
+            run(arguments(dual, "STAGES.IMAGE_LEVEL", given))
+        assert not list((tmp_path / "out" / "stages").rglob("model_*.pth")), "said before anything is trained"
+    # RDN learns where hard regions are, and no gain; HDM does not go on from there by another split.
+    run(arguments(dual, "MODEL.HARDNESS.LABELS", "rdn", "STAGES.IMAGE_LEVEL", alone, *swapped))
+    with pytest.raises(InputError, match=reason):
+        run(arguments(dual, "STAGES.IMAGE_LEVEL", alone, resume=True))
 
 
 def test_nothing_hard_ends_as_image_level(dual, tmp_path, caplog):
