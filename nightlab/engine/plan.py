@@ -18,6 +18,7 @@ from nightlab.engine.validation import classes_named_hard
 from nightlab.errors import InputError
 from nightlab.light_kinds import TRAINED
 from nightlab.modeling.labelling import GAINS
+from nightlab.modeling.light_losses import SMALLEST_JUDGED
 from nightlab.modeling.nightlab import REGION_SOURCES, STAGE_PARTS
 
 logger = logging.getLogger(__name__)
@@ -139,8 +140,19 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
         )
     light = cfg.MODEL.LIGHT
     trains = [stage for stage in chosen if not given_checkpoint(cfg, stage)]
-    if light.NAME in TRAINED and any(level in trains for level in light.LEVELS):
+    learning = [level for level in light.LEVELS if level in trains] if light.NAME in TRAINED else []
+    if learning:
         unpaired_crops(cfg)  # which looks for the day images
+    crops = {
+        "image": ("INPUT.CROP_SIZE", cfg.INPUT.CROP_SIZE),
+        "region": ("MODEL.REGION.CROP_SIZE", cfg.MODEL.REGION.CROP_SIZE),
+    }
+    for key, size in (crops[level] for level in learning):
+        if min(size) < SMALLEST_JUDGED:
+            raise InputError(
+                f"{key}: {list(size)}, and the discriminator of the light adaptation needs {SMALLEST_JUDGED} pixels "
+                "each way; take larger crops"
+            )
     _check_held_out(cfg, chosen)
     return chosen
 

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightlab.errors import InputError
-from nightlab.modeling.light_losses import LightOutcome, PatchDiscriminator, play
+from nightlab.modeling.light_losses import SMALLEST_JUDGED, LightOutcome, PatchDiscriminator, play
 from nightlab.modeling.segmentor import Segmentor
 
-# What the discriminator's convolutions take at least; in crops of stride 4, four times that.
-SMALLEST_MAP = 12
 # Of the names of its weights in a model.
 _PREFIX = "adversary."
 
@@ -87,10 +85,10 @@ class Adversary(nn.Module):
             InputError: the maps are too small for the discriminator.
         """
         size = source.shape[-2:]
-        if min(size) < SMALLEST_MAP:
+        if min(size) < SMALLEST_JUDGED:
             raise InputError(
                 f"INPUT.CROP_SIZE: the stage adapt sees maps of {size[0]}x{size[1]}, and its discriminator needs "
-                f"{SMALLEST_MAP} pixels each way; take larger crops"
+                f"{SMALLEST_JUDGED} pixels each way; take larger crops"
             )
         maps = [logits.float().softmax(dim=1) for logits in (source, target)]
         if valid is not None:

@@ -19,6 +19,9 @@ from nightlab.light_kinds import TRAINED
 from nightlab.modeling.layers import groups_of_eight
 from nightlab.modeling.light import Translator
 
+# What the convolutions of a `PatchDiscriminator` take at least.
+SMALLEST_JUDGED = 12
+
 
 class PatchDiscriminator(nn.Module):
     """PatchGAN: `[B, inputs, H, W]` to one score per patch `[B, 1, h, w]`, above 0.5 for day; images in [-1, 1].

@@ -10,6 +10,8 @@ from nightlab.errors import InputError
 from .test_run import config  # noqa: F401 (a fixture)
 from .test_stages import dual  # noqa: F401 (a fixture)
 
+RELAM = ["MODEL.LIGHT.NAME", "relam", "DATASETS.DAY", "('tiny_test',)"]
+
 
 @pytest.mark.parametrize(
     ("key", "value"),
@@ -42,6 +44,8 @@ def test_names_that_do_not_exist(dual, key, value):  # noqa: F811
         (["STAGES.DETECTOR", "rdn.pth", "MODEL.HARDNESS.LABELS", "rdn"], r"^STAGES\.DETECTOR: .* trains none"),
         (["STAGES.DETECTOR", "rdn.pth", "STAGES.IMAGE_LEVEL", "image.pth"], r"leave STAGES\.IMAGE_LEVEL empty"),
         (["DATASETS.TEST", "('tiny_val',)"], r"held-out images, as .* are test images too"),
+        ([*RELAM, "INPUT.CROP_SIZE", "[32, 11]"], r"^INPUT\.CROP_SIZE: \[32, 11\], and the discriminator .* 12 pixels"),
+        ([*RELAM, "MODEL.REGION.CROP_SIZE", "[8, 32]"], r"^MODEL\.REGION\.CROP_SIZE: \[8, 32\], and the discriminator"),
     ],
 )
 def test_what_the_stages_lack(dual, opts, said):  # noqa: F811

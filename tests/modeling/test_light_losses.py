@@ -5,7 +5,14 @@ import torch
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from nightlab.modeling.light_losses import CycleLosses, LightLosses, PatchDiscriminator, dissimilarity
+from nightlab.modeling.light import Translator
+from nightlab.modeling.light_losses import (
+    CycleLosses,
+    LightLosses,
+    PatchDiscriminator,
+    build_light_losses,
+    dissimilarity,
+)
 
 
 def noisy(height, width):
@@ -88,6 +95,22 @@ def test_a_cycle_that_closes_costs_nothing_but_its_identity_does():
     assert outcome.losses["loss_light_identity"].item() == pytest.approx(0.2, abs=1e-6)
     torn = losses(night, there(night) + 25.5, day, there)
     assert torn.losses["loss_light_cycle"].item() == pytest.approx(0.1, abs=1e-5)
+
+
+def test_a_translation_leaves_the_identity_that_it_starts_from(nano_cfg):
+    """There both L1 losses are least: weights that hold it there let the discriminator win."""
+    torch.manual_seed(0)
+    nano_cfg.MODEL.LIGHT.NAME, nano_cfg.MODEL.LIGHT.DISCRIMINATOR_CHANNELS = "translation", 8
+    nano_cfg.MODEL.LIGHT.CHANNELS, nano_cfg.MODEL.LIGHT.BLOCKS = 8, 1
+    there, losses = Translator(channels=8, blocks=1), build_light_losses(nano_cfg)
+    players = [*there.parameters(), *losses.parameters()]
+    optimizer = torch.optim.Adam(players, 1e-3, betas=(0.5, 0.999))
+    for _ in range(60):
+        night, day = 60 * torch.rand(1, 3, 16, 16), 120 + 60 * torch.rand(1, 3, 16, 16)
+        optimizer.zero_grad()
+        sum(losses(night, there(night), day, there).losses.values()).backward()
+        optimizer.step()
+    assert (there(night) - night).mean() > 10
 
 
 def test_the_four_players_of_a_cycle_do_not_touch():
