@@ -21,6 +21,14 @@ def not_negative(text: str) -> int:
     return number
 
 
+def factor(text: str) -> float:
+    """A number above 0, as a scale is."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
 def file_to_write(text: str) -> Path:
     """The type of a file that is written at the end of long work: its folder must be there."""
     path = Path(text)

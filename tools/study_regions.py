@@ -20,7 +20,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tqdm import tqdm
 
-from nightlab.arguments import file_ending_in, positive
+from nightlab.arguments import factor, file_ending_in, positive
 from nightlab.config import load_config
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
@@ -71,7 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--numbers", nargs="+", type=positive, default=[1, 2, 5, 10, 20], help="most regions, each a row"
     )
-    parser.add_argument("--scales", nargs="*", type=float, default=[1.0, 1.5], help="of the multi-scale row")
+    parser.add_argument("--scales", nargs="*", type=factor, default=[1.0, 1.5], help="of the multi-scale row")
     parser.add_argument("--limit", type=positive, help="only this many images, evenly spread")
     parser.add_argument(
         "--beside",

@@ -121,6 +121,8 @@ def get_source(name: str) -> Source:
     Raises:
         InputError: nothing is registered under this name; near matches are listed.
     """
+    if not isinstance(name, str):
+        raise InputError(f'{name!r}: a data set is named in quotes, as DATASETS.TRAIN: ("camvid_train",)')
     owner = _owners.get(name, name)
     if owner in _sources:
         return _sources[owner]

@@ -11,10 +11,11 @@ import numpy as np
 
 from nightlab.errors import InputError
 from nightlab.level_panels import OTHER, region_names
+from nightlab.light_panels import light_limit, signed_map
 from nightlab.predictor import Prediction, Predictor
 from nightlab.visualization import Colors, blend, colorize, draw_boxes, legend, titled_grid, to_tile_width
 
-PANELS = ("input", "light", "image", "regions", "merged", "uncertainty")
+PANELS = ("input", "light_map", "light", "image", "regions", "merged", "uncertainty")
 OPACITY = 0.65
 
 
@@ -30,8 +31,9 @@ def check_panels(names: Sequence[str], predictor: Predictor) -> tuple[str, ...]:
             raise InputError(f"panel {name!r}: choose from {', '.join(PANELS)}")
     if not predictor.has_regions and {"regions", "merged"} & set(names):
         raise InputError("panels regions and merged: this model has the image level only; take image")
-    if not predictor.has_light and "light" in names:
-        raise InputError("panel light: this model has no light adaptation (MODEL.LIGHT.NAME); leave it out")
+    for name in ("light_map", "light"):
+        if not predictor.has_light and name in names:
+            raise InputError(f"panel {name}: this model has no light adaptation (MODEL.LIGHT.NAME); leave it out")
     return tuple(dict.fromkeys(names))
 
 
@@ -47,7 +49,7 @@ def draw_panels(
     """The panels `names`, `[h, w, 3]`.
 
     Args:
-        adapted: the light adaptation, for the panel of that name.
+        adapted: the light adaptation, for the panels "light_map" and "light".
         every_class: name all classes and not only those that occur, so that all frames of a video are of one size.
     """
     drawn = dict(_panel(name, prediction, classes, colors, adapted) for name in names)
@@ -66,6 +68,11 @@ def _panel(
 ) -> tuple[str, np.ndarray]:
     """Title and picture of one panel."""
     image = to_tile_width(seen.image)[0]
+    if name == "light_map":
+        after = adapted(seen.image)
+        limit = light_limit(seen.image, after)
+        light = signed_map(image, to_tile_width(after)[0], limit)
+        return f"light map, from {-limit:+.2f} (blue) to {limit:+.2f} of white (red)", light
     if name == "light":
         return "after light adaptation", to_tile_width(adapted(seen.image))[0]
     if name in ("image", "merged"):

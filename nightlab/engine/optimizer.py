@@ -1,5 +1,6 @@
 """Optimiser and learning-rate schedule of the Swin-UPerNet recipe."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +44,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     )
     clipping = solver.CLIP_GRADIENTS
     if clipping.ENABLED and clipping.CLIP_TYPE == "full_model":
-        kind = _clipping_all(kind, clipping.CLIP_VALUE)
+        judges = [p for name, p in model.named_parameters() if "discriminator" in name]
+        kind = _clipping_all(kind, clipping.CLIP_VALUE, judges)
     elif clipping.ENABLED:
         kind = maybe_add_gradient_clipping(cfg, kind)
     return kind(params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, **kwargs)
@@ -80,11 +82,17 @@ def check_optimizer(solver: CfgNode, stage: str) -> None:
         )
 
 
-def _clipping_all(kind: type[torch.optim.Optimizer], max_norm: float) -> type[torch.optim.Optimizer]:
-    """The optimiser, clipping the norm of all gradients together first (after AMP's scaler has unscaled them)."""
+def _clipping_all(
+    kind: type[torch.optim.Optimizer], max_norm: float, judges: Sequence[nn.Parameter]
+) -> type[torch.optim.Optimizer]:
+    """The optimiser, clipping the norm of all gradients together first (after AMP's scaler has unscaled them); that of
+    the discriminators by itself, or the loss of one player would slow the other."""
+    apart = set(judges)
 
     def step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
-        nn.utils.clip_grad_norm_((p for group in self.param_groups for p in group["params"]), max_norm)
+        every = [p for group in self.param_groups for p in group["params"]]
+        for player in ([p for p in every if p not in apart], [p for p in every if p in apart]):
+            nn.utils.clip_grad_norm_(player, max_norm)
         return kind.step(self, closure)
 
     return type(f"{kind.__name__}WithFullModelClipping", (kind,), {"step": step})

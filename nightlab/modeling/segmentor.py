@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -170,10 +171,18 @@ class Segmentor(nn.Module):
             storage.put_scalar("light/added", (adapted - images).detach().mean() / 255)
         # Early, so that one sees whether it learns, but not before it can; what other processes drew, nobody fetched.
         if storage.iter % 500 == 100 and comm.is_main_process():
-            first = (x[0].detach().round().clamp(0, 255).byte().permute(1, 2, 0) for x in (images, adapted))
-            panels = light_panels(*(x.cpu().numpy() for x in first))
-            storage.put_image("light", torch.from_numpy(panels).permute(2, 0, 1))
+            storage.put_image("light", torch.from_numpy(self._light_panels(images[:1])).permute(2, 0, 1))
         return outcome.losses
+
+    @torch.no_grad()
+    def _light_panels(self, image: Tensor) -> np.ndarray:
+        """What the light adaptation makes of an image `[1, 3, H, W]` as it is kept: by the average over steps."""
+        assert self.light is not None
+        training = self.light.training
+        kept = self.light.eval()(image)
+        self.light.train(training)
+        first = (x[0].round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy() for x in (image, kept))
+        return light_panels(*first)
 
     def at_image_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits `[B, K, h, w]` of images of `size` (H, W), resized and cut to `[B, K, H, W]`."""

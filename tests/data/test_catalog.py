@@ -130,6 +130,11 @@ def test_load_refuses_unknown_names(write_card: Writer) -> None:
         load([])
 
 
+def test_load_refuses_what_is_no_name() -> None:
+    with pytest.raises(InputError, match=r"^3: a data set is named in quotes"):
+        catalog.load((3,))  # type: ignore[arg-type]
+
+
 def test_load_refuses_different_classes(write_card: Writer) -> None:
     register_cards([write_card("tiny_a"), write_card("tiny_b", CARD.replace("[road, car]", "[road, car, bus]"))])
     with pytest.raises(InputError, match=r"'tiny_a_train' \(2 classes\) and 'tiny_b_train' \(3 classes\) differ"):

@@ -70,6 +70,21 @@ def test_clipping_bounds_the_norm_of_all_gradients(nano_cfg, model):
     assert norm == pytest.approx(0.5, rel=1e-4)
 
 
+def test_clipping_does_not_let_one_player_slow_the_other(nano_cfg):
+    nano_cfg.SOLVER.CLIP_GRADIENTS.ENABLED, nano_cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = True, 0.5
+    nano_cfg.MODEL.LIGHT.NAME, nano_cfg.MODEL.LIGHT.TRAIN = "relam", "joint"
+    model = NightLab(nano_cfg)
+    optimizer = build_optimizer(nano_cfg, model)
+    players: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        judge = "discriminator" in name
+        parameter.grad = torch.full_like(parameter, 1e3 if judge else 1e-6)
+        players[judge].append(parameter)
+    optimizer.step()
+    assert torch.stack([p.grad.norm() for p in players[True]]).norm() == pytest.approx(0.5, rel=1e-4)
+    assert all((p.grad == 1e-6).all() for p in players[False])
+
+
 def test_an_unknown_optimizer_is_refused(nano_cfg, model):
     nano_cfg.SOLVER.OPTIMIZER = "Adam"
     with pytest.raises(InputError, match=r"SOLVER\.OPTIMIZER"):

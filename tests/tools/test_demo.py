@@ -63,7 +63,7 @@ def _write_video(path):
 def test_every_panel_of_every_image(demo, config, photos, tmp_path, capsys):
     before, after = config
     out = tmp_path / "shown"
-    panels = ["--panels", "input", "light", "image", "regions", "merged", "uncertainty"]
+    panels = ["--panels", "input", "light_map", "light", "image", "regions", "merged", "uncertainty"]
     assert demo.main([*before, "--input", str(photos), *panels, "--output", str(out), *after]) == 0
     assert sorted(file.name for file in out.iterdir()) == ["a.png", "b.png"]
     picture = cv2.imread(str(out / "a.png"))

@@ -22,6 +22,7 @@ def test_what_is_no_name_of_a_file(
     [
         (["--limit", "-1"], "--limit: -1 is not a positive number"),
         (["--numbers", "0"], "--numbers: 0 is not a positive number"),
+        (["--scales", "1.0", "0"], "--scales: 0 is not a number above 0"),
         (["--output", "study.npz"], "--output: study.npz: name a file that ends in .json"),
         (["--beside", "image level=a.pth"], "--beside: 'image level' is a row of its own"),
         (["--detectors", "grid=a.pth"], "--detectors: 'grid' is a row of its own"),
