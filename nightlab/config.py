@@ -179,8 +179,8 @@ def _add_levels(cfg: CfgNode) -> None:
     # structure (MODEL_ZOO.md has the curve).
     light.SSIM_WEIGHT = 1.0
     light.GAN_WEIGHT = 1.0
-    # Of "translation", in place of L_S: weight of the cycle, twice that of the identity. With CycleGAN's own, 10, it
-    # stays the identity that it starts from, where both are least (MODEL_ZOO.md).
+    # Of "translation", in place of L_S: weight of the cycle, twice that of the identity. At 10 (CycleGAN's own is 20 in
+    # this unit, shares of white) it stays the identity that it starts from, where both are least (MODEL_ZOO.md).
     light.CYCLE_WEIGHT = 1.0
     light.DISCRIMINATOR_CHANNELS = 32
     # For the generator and its discriminators: multiple of the stage's learning rate, and AdamW's betas (CycleGAN's:
