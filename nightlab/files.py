@@ -31,8 +31,9 @@ def read_limited(path: str | os.PathLike[str], most: int) -> bytes:
 def written_aside(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; it takes the place of `path` when the block ends without an error.
 
-    Its ending is that of `path`, which some writers go by. After an error it is removed. It is on the disk before it is
-    renamed, so that a machine that stops does not leave an empty file of that name.
+    Its ending is that of `path`, which some writers go by. After an error it is removed; one of the system that names
+    no file names `path` then. It is on the disk before it is renamed, so that a machine that stops does not leave an
+    empty file of that name.
     """
     aside = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
@@ -40,7 +41,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # as where a disk is full
+            error.filename = str(path)
         aside.unlink(missing_ok=True)
         raise
 

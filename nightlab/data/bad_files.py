@@ -1,11 +1,14 @@
 """A file that turns bad in the middle of training: another record takes its slot, and the item says so."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from nightlab.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # The entry of an input dict with the errors that it stands in for; absent as a rule.
 BAD_FILES = "bad_files"
@@ -33,6 +36,25 @@ def first_good(attempts: Iterable[Callable[[], Any]], limit: int) -> tuple[Any, 
                 break
     assert last is not None, "there is at least one attempt"
     raise last
+
+
+def readable(records: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], Any], limit: int) -> Iterator[Any]:
+    """What `read` makes of each record; those for which it raises an InputError are named and left out.
+
+    Raises:
+        InputError: of more than `limit` of them.
+    """
+    bad = 0
+    for record in records:
+        try:
+            found = read(record)
+        except InputError as error:
+            bad += 1
+            if bad > limit:
+                raise
+            logger.warning("left out: %s", error)
+        else:
+            yield found
 
 
 def replacements(records: Sequence[dict[str, Any]], index: int, key: Sequence[int]) -> Iterator[int]:

@@ -3,7 +3,8 @@
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,6 +25,7 @@ BUILTIN_CARDS = places.folder("cards")
 _sources: dict[str, "Source"] = {}
 _owners: dict[str, str] = {}  # registered name, as "camvid_train" -> name of its source
 _faulty_cards: dict[Path, str] = {}
+_found: set[str] | None = None  # files, inside of `looked_up_once`
 
 
 @runtime_checkable
@@ -182,17 +184,30 @@ def load(names: str | Sequence[str], *, require_labels: bool = True) -> list[dic
     return records
 
 
+@contextmanager
+def looked_up_once() -> Iterator[None]:
+    """Inside, `load` looks up each file once. What vanishes later is told by who reads it: a run that goes on without a
+    file must not end where its next stage begins."""
+    global _found
+    before, _found = _found, set()
+    try:
+        yield
+    finally:
+        _found = before
+
+
 def check_files(records: Iterable[dict[str, Any]]) -> None:
     """Looks up once that every file of the records exists. Raises InputError that names the first ten missing ones."""
+    known = _found or ()
     missing: list[str] = []
     for record in records:
         if not isinstance(record["source"], Card):
             continue  # made scenes have no files
-        missing += [
-            record[key]
-            for key in ("file_name", "sem_seg_file_name")
-            if key in record and not os.path.isfile(record[key])
-        ]
+        for path in (record[key] for key in ("file_name", "sem_seg_file_name") if key in record):
+            if path not in known and not os.path.isfile(path):
+                missing.append(path)
+            elif _found is not None:
+                _found.add(path)
     if missing:
         raise InputError(
             f"{len(missing)} file(s) missing: {enumerate_some(missing)}; restore them or take their ids out of the "

@@ -182,11 +182,11 @@ def _decode(
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        grey = (np.clip(np.asarray(upright), 0, 65535) >> 8).astype(np.uint8)
+    ImageOps.exif_transpose(image, in_place=True)  # otherwise an upright one is copied
+    if image.mode.startswith("I"):
+        grey = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(upright.convert("RGB"))
+    return np.array(image.convert("RGB"))
 
 
 def _channels(image: Image.Image) -> str:

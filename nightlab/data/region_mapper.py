@@ -100,7 +100,8 @@ class RegionMapper:
 
 class FrameMapper:
     """Record to a whole frame for the detector: as `TestMapper`'s, flipped and recoloured at random, with its hard
-    regions as `hard_boxes` float `[N, 4]` (tight, in pixels) and `hard_classes` int64 `[N]`.
+    regions as `hard_boxes` float `[N, 4]` (tight, in pixels) and `hard_classes` int64 `[N]`, and a number `draw` that
+    follows from the key, for what the detector draws.
 
     Where `measured` holds the IoU gain of regions, by the image's file name, also `candidates` float `[M, 4]` (flipped
     with the frame) and `gains` float `[M]`. Behind them it may hold the height and width that the frame had then.
@@ -151,6 +152,7 @@ class FrameMapper:
             **as_input(record, augmented.image, augmented.sem_seg),
             "hard_boxes": torch.from_numpy(boxes),
             "hard_classes": torch.from_numpy(classes),
+            "draw": int(np.random.SeedSequence(key).generate_state(1)[0]),
         }
         if self.measured:
             item |= {"candidates": torch.as_tensor(augmented.boxes, dtype=torch.float32), "gains": gains}

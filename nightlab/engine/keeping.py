@@ -15,7 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 class KeepPeriodic(hooks.PeriodicCheckpointer):
-    """detectron2's periodic checkpoints, of which those from before an interruption count among the ones it keeps."""
+    """detectron2's periodic checkpoints, of which those from before an interruption count among the ones it keeps.
+
+    None is written while steps are skipped: weights that have just exploded, though finite, are none to go on from.
+    """
 
     checkpointer: NightLabCheckpointer
     max_to_keep: int
@@ -30,6 +33,10 @@ class KeepPeriodic(hooks.PeriodicCheckpointer):
         for old in earlier[: -self.max_to_keep]:
             old.unlink()
         self.recent_checkpoints = [str(file) for file in earlier[-self.max_to_keep :]]
+
+    def after_step(self) -> None:
+        if not self.trainer._trainer.steps.in_a_row or self.trainer.iter + 1 == self.trainer.max_iter:
+            super().after_step()
 
     def after_train(self) -> None:
         """Writes the final checkpoint of a run that ended between its last periodic one and this, and was resumed."""

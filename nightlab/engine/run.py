@@ -129,7 +129,7 @@ def run(args: Namespace) -> dict[str, Any]:
     if args.eval_only:  # also of a run that goes on
         begin(cfg, args)
         return evaluate_only(cfg)
-    with alone_in(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
+    with alone_in(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext(), catalog.looked_up_once():
         begin(cfg, args)
         return train_and_evaluate(cfg, args)
 

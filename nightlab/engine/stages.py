@@ -19,6 +19,7 @@ from detectron2.engine import HookBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
+from nightlab.data.bad_files import readable
 from nightlab.data.held_out import split_records
 from nightlab.data.stage_data import LATER
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, read_checkpoint, write_whole
@@ -160,7 +161,8 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     """For each class whether it is hard: as HARD_CLASSES names them, or as the image level's checkpoint says; where
     that is an image level of elsewhere, which says nothing, by its IoU on the held-out images.
 
-    Classes without a pixel in the training set are never hard: nothing could be learned about them.
+    Classes without a pixel in the training set are never hard: nothing could be learned about them. Label maps that
+    have turned bad are left out, up to DATALOADER.MAX_BAD_FILES.
 
     Raises:
         InputError: HARD_CLASSES names a class that the data set does not have, or the checkpoint knows nothing of them.
@@ -170,10 +172,11 @@ def hard_classes(cfg: CfgNode, checkpoint: str) -> list[bool]:
     named = cfg.MODEL.NIGHTLAB.HARD_CLASSES
     hard = classes_named_hard(cfg, classes).tolist() if named else _known_hard(cfg, checkpoint)
     missing = {i for i, is_hard in enumerate(hard) if is_hard}
-    for record in records:
+    wanted = records if missing else ()
+    for label in readable(wanted, lambda record: record["source"].read_label(record), cfg.DATALOADER.MAX_BAD_FILES):
+        missing -= set(np.unique(label).tolist())
         if not missing:
             break
-        missing -= set(np.unique(record["source"].read_label(record)).tolist())
     names = [name for i, name in enumerate(classes) if hard[i] and i not in missing]
     logger.info("hard classes: %s", ", ".join(names) or "none")
     if missing:

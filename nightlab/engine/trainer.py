@@ -108,7 +108,10 @@ class NightLabTrainer(DefaultTrainer):
         if self.cfg.MODEL.TIMM.WEIGHTS and not self.cfg.MODEL.WEIGHTS and not resumes:
             load_backbone_weights(model.image_level.backbone, self.cfg.MODEL.TIMM.WEIGHTS)
         own = model.detector.backbone if self.stage == "rdn" else None
+        rates = list(self.scheduler.base_lrs)
         super().resume_or_load(resume)
+        if resumes:
+            self._take_rates(rates)
         if own is not None and self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS and not resumes:
             load_backbone_weights(own, self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS)
         if self.stage in FITTING:
@@ -116,6 +119,13 @@ class NightLabTrainer(DefaultTrainer):
         if self.cfg.MODEL.HARDNESS.LABELS == "hdm":
             check_unfitted(self.fitted, self._data.unseen)
         self._trainer.data_loader.batch_sampler.start_iter = self.start_iter
+
+    def _take_rates(self, rates: Sequence[float]) -> None:
+        """The configuration's learning rates, and not those of the checkpoint: lowering BASE_LR is how a run goes on
+        that was stopped by its loss."""
+        self.scheduler.base_lrs = list(rates)
+        for group, base, rate in zip(self.optimizer.param_groups, rates, self.scheduler.get_lr(), strict=True):
+            group["initial_lr"], group["lr"] = base, rate
 
     def build_hooks(self) -> list[Any]:
         cfg = self.cfg

@@ -14,6 +14,7 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from nightlab.data.bad_files import readable
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.mapper import TestMapper
 from nightlab.evaluation.metrics import area_under_roc
@@ -44,7 +45,7 @@ def write_hardness(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
     for kind, records in kinds.items():
         chosen = [records[i] for i in spread(len(records), cfg.TEST.HARDNESS_IMAGES)]
         if chosen:
-            checks[kind] = check_hardness(model, chosen)
+            checks[kind] = check_hardness(model, chosen, cfg.DATALOADER.MAX_BAD_FILES)
     if "unfitted" in checks:
         probabilities = cross_calibrated(checks["unfitted"])
         checks["unfitted"]["calibrated"] = [round(p, 5) for p in probabilities]
@@ -62,18 +63,18 @@ def scored_gains(
 
 
 @torch.no_grad()
-def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def check_hardness(model: NightLab, records: Sequence[dict[str, Any]], max_bad_files: int = 0) -> dict[str, Any]:
     """Uncalibrated score and gain of the detector's best regions (at most MAX_REGIONS an image, whatever SCORE_THRESH)
     and the number of the image that each is of, with AUC; of all regions, also where nothing is labelled, the longer
-    sides in pixels and, where the detector tells classes, how many there are of each."""
+    sides in pixels and, where the detector tells classes, how many there are of each. At most `max_bad_files` images
+    that cannot be read are left out."""
     scores: list[float] = []
     gains: list[float] = []
     number: list[int] = []
     image_of: list[int] = []
     sides: list[float] = []
     classes: Counter[str] = Counter()
-    for place, record in enumerate(records):
-        given = TestMapper()(record)
+    for place, given in enumerate(readable(records, TestMapper(), max_bad_files)):
         image = model.image_pass(given["image"].to(model.device).float())
         found = model.choose(model.detected(image, raw=True), score_thresh=0.0)
         known = scored_gains(model, image, given["sem_seg"], found)
@@ -83,10 +84,10 @@ def check_hardness(model: NightLab, records: Sequence[dict[str, Any]]) -> dict[s
         number.append(len(found.boxes))
         sides += (found.boxes[:, 2:] - found.boxes[:, :2]).amax(dim=1).tolist()
         if found.classes is not None:
-            classes.update(record["source"].classes[k] for k in found.classes.tolist())
+            classes.update(records[0]["source"].classes[k] for k in found.classes.tolist())
     positive = np.array(gains) > 0
     return {
-        "images": len(records),
+        "images": len(number),
         "regions_per_image": number,
         "longer_sides": [round(side, 1) for side in sides],
         "classes": dict(classes),

@@ -67,13 +67,19 @@ class Counted(NamedTuple):
 
 
 def losses(model: NightLab, detector: HardnessDetector, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """The detector's losses, averaged over the images (which may differ in size and go through one by one)."""
+    """The detector's losses, averaged over the images (which may differ in size and go through one by one).
+
+    Which anchors count is drawn for each image by its `draw`, where it has one: then it does not depend on the process
+    that sees the image, nor on the images before it.
+    """
     every: list[dict[str, Tensor]] = []
     for given in batched_inputs:
         with torch.no_grad():
             image = model.image_pass(given["image"].to(model.device, non_blocking=True).float())
             truth = ground_truth(model, image, given)
         output = image.output
+        if "draw" in given:
+            torch.manual_seed(given["draw"])
         every.append(detector(output.image, output.features, output.logits, image.seen, [truth])[1])
     return {key: torch.stack([x[key] for x in every]).mean() for key in every[0]}
 

@@ -13,6 +13,8 @@ from nightlab.runtime.segmentation import Region, Segmentation
 
 # Aspects that differ less count as equal: sizes are whole numbers.
 ASPECT_TOLERANCE = 0.02
+# Of a region's box from the frame's corner, in pixels: what OpenCV still draws.
+FARTHEST = 1 << 20
 
 
 class ExportedModel(ABC):
@@ -48,8 +50,8 @@ class ExportedModel(ABC):
         regions = []
         if "boxes" in out:
             boxes, scores = out["boxes"][out["real"]] * ratio, out["scores"][out["real"]]
-            if not np.isfinite(boxes).all():
-                raise InputError(f"{self.file}: gives regions whose boxes are no numbers; export the model again")
+            if not (np.abs(boxes) < FARTHEST).all():  # nor are those that are no numbers
+                raise InputError(f"{self.file}: gives regions whose boxes are no places; export the model again")
             regions = [Region(tuple(box), score) for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)]
         return Segmentation(frame, out["labels"], out["confidence"], regions, self.classes, self.colors, before)
 

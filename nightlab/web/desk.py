@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 MAX_WAITING = 16
+# Of noise, one of two megapixels takes 17 MB.
+MAX_ANSWERS = 16
 SWEEP_SECONDS = 30.0
 
 
@@ -43,13 +45,21 @@ class Job:
         self._work = None  # it holds the upload
         self.state = "failed" if self.message else "done"
 
+    def put_away(self) -> None:
+        """Its answer, for which nobody has come."""
+        if self.state == "done":
+            self.state, self.message = "failed", "this answer was put away to make room for others; ask again"
+            self.answer = {}
+
 
 class Desk:
-    """Takes jobs and works on them in their order, in a thread that ends with the process."""
+    """Takes jobs and works on them in their order, in a thread that ends with the process. The last `MAX_ANSWERS` are
+    kept for those who ask."""
 
     def __init__(self, visitors: Visitors):
         self._visitors = visitors
         self._queue: deque[Job] = deque()
+        self._done: deque[Job] = deque()
         self._changed = threading.Condition()
         self._working = False
 
@@ -83,6 +93,9 @@ class Desk:
             self._working = job is not None
         if job is not None and not job.visitor.gone:
             job.run()
+            self._done.append(job)
+            if len(self._done) > MAX_ANSWERS:
+                self._done.popleft().put_away()
         self._working = False
         self._visitors.sweep()
 

@@ -1,11 +1,12 @@
 """A file that turns bad: its slot goes to another record, the same one whenever that slot is asked for."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
 
-from nightlab.data.bad_files import BAD_FILES, BESIDE, first_good, replacements
+from nightlab.data.bad_files import BAD_FILES, BESIDE, first_good, readable, replacements
 from nightlab.data.loader import SlotDataset
 from nightlab.engine.run import run
 from nightlab.errors import InputError
@@ -48,6 +49,14 @@ def test_too_many_bad_ones_raise_the_last_error():
         first_good((lambda name=name: bad(name) for name in "abc"), limit=5)
     with pytest.raises(InputError, match=r"^b$"):
         first_good((lambda name=name: bad(name) for name in "abc"), limit=1)
+
+
+def test_those_that_can_be_read(caplog):
+    read = partial(mapper, key=())
+    assert [x["image_id"] for x in readable(RECORDS, read, limit=2)] == list("013567")
+    assert "left out: 2.png: gone" in caplog.text and "left out: 4.png: gone" in caplog.text
+    with pytest.raises(InputError, match=r"^4\.png: gone$"):
+        list(readable(RECORDS, read, limit=1))
 
 
 def test_unpaired_crops_are_replaced_too():

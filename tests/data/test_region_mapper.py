@@ -300,6 +300,7 @@ def test_a_frame_is_a_function_of_its_key():
     random.seed(5), np.random.seed(5)
     again = whole(record, (1, 2, 7, 3))
     assert torch.equal(first["image"], again["image"]) and torch.equal(first["hard_boxes"], again["hard_boxes"])
+    assert first["draw"] == again["draw"] != whole(record, (1, 2, 7, 4))["draw"]
     assert any(not torch.equal(whole(record, key)["image"], first["image"]) for key in KEYS[:3])
 
 

@@ -138,6 +138,14 @@ def test_a_full_disk_gives_one_line(config, monkeypatch):  # noqa: F811
         run(arguments(config, *BARE))
 
 
+def test_a_full_disk_in_the_evaluation_names_the_file(config, tmp_path):  # noqa: F811
+    predictions = tmp_path / "out" / "evaluation" / "tiny_test" / "predictions" / "last"
+    predictions.mkdir(parents=True)
+    (predictions / ".c1.part.png").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"predictions/last/c1\.png: cannot be written .No space left.*--resume"):
+        run(arguments(config, "SOLVER.MAX_ITER", "1", "DATASETS.VAL", "()", "TEST.PREDICTIONS", "True"))
+
+
 def test_an_evaluation_leaves_no_handler_that_could_tear_a_step(config, monkeypatch):  # noqa: F811
     """Torch sets the one that raises wherever the program is with the first loader that has workers: the evaluation's,
     where a run begins with one, as to ask a given image level what is hard."""

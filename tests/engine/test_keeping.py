@@ -21,6 +21,20 @@ def test_checkpoints_of_interrupted_runs_do_not_pile_up(tmp_path):
     assert not (tmp_path / "model_0000002.pth").exists() and (tmp_path / "model_0000003.pth").exists()
 
 
+def test_no_checkpoint_while_steps_are_skipped(tmp_path):
+    """The weights that make every loss bad would take the place of those to go on from; the final one is written."""
+    hook, steps = KeepPeriodic(run_folder(tmp_path, 1), 2, max_to_keep=2), SimpleNamespace(in_a_row=0)
+    written = []
+    for iteration, in_a_row in ((3, 1), (5, 0), (9, 2)):
+        steps.in_a_row = in_a_row
+        hook.trainer = SimpleNamespace(start_iter=2, iter=iteration, max_iter=10, _trainer=SimpleNamespace(steps=steps))
+        if not written:
+            hook.before_train()
+        hook.after_step()
+        written.append((tmp_path / "last_checkpoint").read_text())
+    assert written == ["model_0000001.pth", "model_0000005.pth", "model_final.pth"]
+
+
 def test_a_damaged_best_checkpoint_is_forgotten(tmp_path, caplog):
     checkpointer = run_folder(tmp_path, 1)
     hook = KeepBest(2, checkpointer)

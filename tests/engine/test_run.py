@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,24 @@ def test_train_resume_and_evaluate(config, tmp_path):
     assert (out / "config.yaml").read_text() == trained and "model_final.pth" in (out / "config_eval.yaml").read_text()
     predictions = out / "evaluation" / "tiny_test" / "predictions"
     assert len(list(predictions.glob("eval/*.png"))) == 2 and not (predictions / "last").exists(), "on request"
+
+
+def test_a_run_goes_on_with_the_learning_rate_of_its_configuration(config):
+    """Which is what it is told to change when its loss is no number; unchanged, no bit differs."""
+    trainer = NightLabTrainer(setup(arguments(config, "SOLVER.CHECKPOINT_PERIOD", "1", "TEST.EVAL_PERIOD", "0")))
+    trainer.resume_or_load(False)
+    trainer.train()
+    (Path(trainer.cfg.OUTPUT_DIR) / "last_checkpoint").write_text("model_0000002.pth")
+    rates = []
+    for factor in (1, 0.5):
+        resumed = NightLabTrainer(setup(arguments(config, "SOLVER.BASE_LR", str(0.001 * factor), resume=True)))
+        resumed.resume_or_load(True)
+        assert resumed.start_iter == 3
+        rates.append([(group["initial_lr"], group["lr"]) for group in resumed.optimizer.param_groups])
+        assert resumed.scheduler.get_lr() == [now for _, now in rates[-1]]
+    saved = torch.load(Path(trainer.cfg.OUTPUT_DIR, "model_0000002.pth"), weights_only=True)["trainer"]
+    assert [group["lr"] for group in saved["_trainer"]["optimizer"]["param_groups"]] == [now for _, now in rates[0]]
+    assert rates[1] == [(base / 2, now / 2) for base, now in rates[0]] and rates[0][0][1] > 0
 
 
 def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):

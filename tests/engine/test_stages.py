@@ -16,6 +16,7 @@ from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import check_hard_classes, run, setup
 from nightlab.engine.stages import _finish, _put_aside, check_hard, hard_classes
+from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED
 
@@ -86,6 +87,30 @@ def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path):
     (folder / "gains.pt").write_bytes(b"torn")
     with pytest.raises(InputError, match=r"gains\.pt.*delete the stage's folder"):
         run(arguments(dual, resume=True))
+
+
+def test_files_that_turn_bad_in_a_stage_do_not_end_the_run_at_the_next(dual, tmp_path, tiny_root, monkeypatch):
+    """One image is gone, and the label map of another cut off, when the image level is trained."""
+    card = tmp_path / "listed.yaml"
+    splits = "splits: {train: {ids: [a0, a1, a2, a3]}, val: {ids: [b0, b1]}, test: {ids: [c0, c1]}}"
+    paths = "root: tiny\nimages: images/{id}.png\nlabels: labels/{id}.png"
+    card.write_text(f"name: listed\n{paths}\nclasses: [dark, grey, bright]\n{splits}\n")
+    train = NightLabTrainer.train
+
+    def trained(self):
+        train(self)
+        (tiny_root / "images" / "a1.png").unlink(missing_ok=True)
+        (tiny_root / "labels" / "a0.png").write_bytes(b"\x89PNG")
+
+    monkeypatch.setattr(NightLabTrainer, "train", trained)
+    names = [f"('listed_{split}',)" for split in ("train", "val", "test")]
+    sets = [x for pair in zip(("DATASETS.TRAIN", "DATASETS.VAL", "DATASETS.TEST"), names, strict=True) for x in pair]
+    results = run(arguments(dual, "DATASETS.CARDS", f"['{card}']", *sets, "MODEL.HARDNESS.LABELS", "rdn"))
+    assert set(results["last"]["listed_test"]) == {"sem_seg", "sem_seg_image_level"}
+    told = (tmp_path / "out" / "log.txt").read_text()
+    assert "another image takes its place (bad file 2)" in told and "left out: " in told
+    with pytest.raises(InputError, match=r"1 file\(s\) missing: .*a1\.png"):
+        run(arguments(dual, "DATASETS.CARDS", f"['{card}']", *sets, resume=True))
 
 
 def test_single_stages_hand_over(dual, tmp_path):

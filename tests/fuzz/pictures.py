@@ -144,6 +144,7 @@ def large(side: int) -> dict[str, bytes]:
         "large.gif": saved(grey, "GIF"),
         "large.webp": saved(rgb, "WEBP", lossless=True),
         "large.tif": saved(rgb, "TIFF", compression="tiff_adobe_deflate"),
+        "large.jp2": saved(rgb.convert("RGBA"), "JPEG2000"),
     }
 
 

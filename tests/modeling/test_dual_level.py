@@ -224,6 +224,22 @@ def test_labels_by_gain_are_the_largest_of_those_that_overlap():
     assert torch.equal(kept, boxes[[1, 2, 4]]) and positive.tolist() == [True, False, False]
 
 
+def test_which_anchors_count_depends_on_the_image_alone():
+    """Two processes with half of the images each have the losses of one with all of them."""
+    model = dual_level("MODEL.NIGHTLAB.STAGE", "rdn", "MODEL.RPN.BATCH_SIZE_PER_IMAGE", "4")
+    model.detector.train()
+    boxes = {"hard_boxes": torch.tensor([[8.0, 8, 24, 24]]), "hard_classes": torch.tensor([1])}
+    images = [given(64, 64, seed=n, draw=n, **boxes) for n in range(4)]
+    found = []
+    for seed, share in enumerate((images, images[:2], images[2:])):
+        torch.manual_seed(seed)
+        with EventStorage(), torch.no_grad():
+            found.append(labelling.losses(model, model.detector, share))
+    whole, *halves = found
+    for name, loss in whole.items():
+        assert loss == pytest.approx(float(sum(half[name] for half in halves)) / 2, rel=1e-5), name
+
+
 def test_one_checkpoint_is_complete(tmp_path):
     model = dual_level()
     NightLabCheckpointer(model, str(tmp_path)).save("model")

@@ -119,15 +119,16 @@ def test_what_is_refused(path, tmp_path, street):
         nightlab.load(tmp_path / "model.pth")
 
 
-def test_a_graph_whose_regions_have_no_place(path, street, monkeypatch):
+@pytest.mark.parametrize("place", [np.nan, np.inf, 1e30, -3e9])
+def test_a_graph_whose_regions_have_no_place(path, street, monkeypatch, place):
     model = OnnxModel(path)
     found = model.run(street) | {
-        "boxes": np.full((2, 4), np.nan),
+        "boxes": np.full((2, 4), place),
         "scores": np.ones(2),
         "real": np.array([False, True]),
     }
     monkeypatch.setattr(model, "run", lambda frame: found)
-    with pytest.raises(InputError, match=r"red\.onnx: gives regions whose boxes are no numbers"):
+    with pytest.raises(InputError, match=r"red\.onnx: gives regions whose boxes are no places"):
         model(street)
     found["real"][:] = False  # the places of regions that there are not
     assert model(street).regions == []

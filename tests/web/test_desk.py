@@ -52,6 +52,15 @@ def test_a_full_desk_says_so(desk, guests, monkeypatch):
     assert guests[2].job is None
 
 
+def test_answers_that_nobody_asks_for_make_room(desk, guests, monkeypatch):
+    monkeypatch.setattr(desks, "MAX_ANSWERS", 2)
+    jobs = [desk.take(guest, lambda i=i: {"turn": i}) for i, guest in enumerate(guests)]
+    for _ in guests:
+        desk.work_once()
+    assert [(job.state, job.answer) for job in jobs[1:]] == [("done", {"turn": 1}), ("done", {"turn": 2})]
+    assert jobs[0].state == "failed" and not jobs[0].answer and "put away" in jobs[0].message
+
+
 def test_a_job_that_fails_is_told_and_the_next_one_done(desk, guests, caplog):
     def refused():
         raise InputError("a.png: is no photo")
