@@ -25,7 +25,8 @@ BUILTIN_CARDS = places.folder("cards")
 _sources: dict[str, "Source"] = {}
 _owners: dict[str, str] = {}  # registered name, as "camvid_train" -> name of its source
 _faulty_cards: dict[Path, str] = {}
-_found: set[str] | None = None  # files, inside of `looked_up_once`
+# Inside of `looked_up_once`, the records of each name by whether it needs labels.
+_kept: dict[tuple[str, bool], list[dict[str, Any]]] | None = None
 
 
 @runtime_checkable
@@ -172,42 +173,44 @@ def load(names: str | Sequence[str], *, require_labels: bool = True) -> list[dic
             )
         if require_labels and isinstance(source, Card) and source.labels is None:
             raise InputError(f"data set '{name}' has images only; add 'labels' to {source.where}, or use another set")
-    records: list[dict[str, Any]] = []
+    known = {} if _kept is None else _kept
+    found: dict[tuple[str, bool], list[dict[str, Any]]] = {}
     for name, (source, split) in zip(names, splits, strict=True):
-        found = source.records(split)
-        if not found:
-            raise InputError(f"data set '{name}' is empty; add images to its split")
-        records += found
+        if (name, require_labels) not in known:
+            found[name, require_labels] = source.records(split)
+            if not found[name, require_labels]:
+                raise InputError(f"data set '{name}' is empty; add images to its split")
+    fresh = [record for records in found.values() for record in records]
     if not require_labels:
-        _forget_missing_labels(records)
-    check_files(records)
-    return records
+        _forget_missing_labels(fresh)
+    check_files(fresh)
+    known.update(found)
+    return [record for name in names for record in known[name, require_labels]]
 
 
 @contextmanager
 def looked_up_once() -> Iterator[None]:
-    """Inside, `load` looks up each file once. What vanishes later is told by who reads it: a run that goes on without a
-    file must not end where its next stage begins."""
-    global _found
-    before, _found = _found, set()
+    """Inside, `load` looks up each set once. What vanishes later is told by who reads it: a run that goes on without a
+    file must neither end where its next stage begins, nor count its images anew and hold out others."""
+    global _kept
+    before, _kept = _kept, {}
     try:
         yield
     finally:
-        _found = before
+        _kept = before
 
 
 def check_files(records: Iterable[dict[str, Any]]) -> None:
     """Looks up once that every file of the records exists. Raises InputError that names the first ten missing ones."""
-    known = _found or ()
     missing: list[str] = []
     for record in records:
         if not isinstance(record["source"], Card):
             continue  # made scenes have no files
-        for path in (record[key] for key in ("file_name", "sem_seg_file_name") if key in record):
-            if path not in known and not os.path.isfile(path):
-                missing.append(path)
-            elif _found is not None:
-                _found.add(path)
+        missing += [
+            record[key]
+            for key in ("file_name", "sem_seg_file_name")
+            if key in record and not os.path.isfile(record[key])
+        ]
     if missing:
         raise InputError(
             f"{len(missing)} file(s) missing: {enumerate_some(missing)}; restore them or take their ids out of the "

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import re
 import shutil
 import zipfile
@@ -156,11 +157,16 @@ class NightLabCheckpointer(DetectionCheckpointer):
         return self.load(path, checkpointables=[key for key in self.checkpointables if key == FITTED])
 
     def get_checkpoint_file(self) -> str:
-        """As detectron2's; the folder where the file that should name it is no text, as where it is empty."""
+        """As detectron2's; the folder where the file that should name it holds no name of a file, as where it is empty
+        or no text."""
         try:
-            return super().get_checkpoint_file()
-        except UnicodeDecodeError:
+            name = super().get_checkpoint_file()
+            os.stat(name)
+        except FileNotFoundError:  # there was one of that name
+            return name
+        except (OSError, ValueError):  # the latter of what is no text
             return self.save_dir
+        return name
 
     def last_whole(self) -> Path:
         """The last checkpoint or, where it is missing or damaged, the nearest one before it.

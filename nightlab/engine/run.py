@@ -39,7 +39,7 @@ from nightlab.evaluation.hardness_check import write_hardness
 from nightlab.evaluation.light_pictures import write_light_pictures
 from nightlab.evaluation.pictures import write_pictures
 from nightlab.evaluation.tta import NightLabWithTTA
-from nightlab.files import explained_full_disk, write_json_aside
+from nightlab.files import explained_full_disk, write_json_aside, written_aside
 from nightlab.modeling.cpu_memory import keep_freed_memory
 from nightlab.modeling.inference import check_inference, how_tested, prepare
 from nightlab.modeling.nightlab import NightLab
@@ -84,26 +84,36 @@ def begin(cfg: CfgNode, args: Namespace) -> None:
     check_writable(cfg.OUTPUT_DIR)
     if cfg.MODEL.DEVICE == "cpu":
         keep_freed_memory()
-    with kept_config(cfg) if args.eval_only else nullcontext():
+    with kept_config(cfg, for_good=args.eval_only):
         default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own
 
 
 @contextmanager
-def kept_config(cfg: CfgNode) -> Iterator[None]:
-    """Inside, detectron2 writes the configuration of an evaluation; where the folder has that of a training, by which
-    its report and its users go, it gets a name of its own."""
+def kept_config(cfg: CfgNode, *, for_good: bool) -> Iterator[None]:
+    """Inside, detectron2 writes the run's configuration over that which the folder has; where it cannot, as on a full
+    disk, that one stays.
+
+    `for_good`: as it does beside an evaluation's, which gets a name of its own: the report and its users go by that of
+    the training.
+    """
     path, aside = Path(cfg.OUTPUT_DIR, "config.yaml"), Path(cfg.OUTPUT_DIR, ".config.trained.yaml")
-    kept = comm.is_main_process() and (path.is_file() or aside.is_file())
-    if kept and not aside.is_file():  # it is there where an evaluation was killed right here
-        path.rename(aside)
+    if not comm.is_main_process() or not (path.is_file() or aside.is_file()):
+        yield
+        return
+    if not aside.is_file():  # it is there where a process was killed right here
+        with written_aside(aside) as copy:  # a copy, since detectron2 reads the file that --config-file names
+            shutil.copyfile(path, copy)
     try:
         yield
-    finally:
-        if kept:
-            if path.is_file():
-                path.replace(path.with_name("config_eval.yaml"))
-            aside.rename(path)
+    except BaseException:
+        aside.replace(path)
+        raise
+    if for_good:
+        path.replace(path.with_name("config_eval.yaml"))
+        aside.rename(path)
+    else:
+        aside.unlink()
 
 
 def check_datasets(cfg: CfgNode) -> None:

@@ -130,6 +130,16 @@ def test_load_refuses_unknown_names(write_card: Writer) -> None:
         load([])
 
 
+def test_inside_of_a_run_a_set_stays_what_it_was(tiny_root: Path, tiny_card: str) -> None:
+    image = tiny_root / "images" / "a1.png"
+    with catalog.looked_up_once():
+        before = catalog.load(f"{tiny_card}_train")
+        image.unlink()
+        assert catalog.load(f"{tiny_card}_train") == before
+        assert len(catalog.load(f"{tiny_card}_train", require_labels=False)) == len(before) - 1, "asked for otherwise"
+    assert len(catalog.load(f"{tiny_card}_train")) == len(before) - 1
+
+
 def test_load_refuses_what_is_no_name() -> None:
     with pytest.raises(InputError, match=r"^3: a data set is named in quotes"):
         catalog.load((3,))  # type: ignore[arg-type]

@@ -168,7 +168,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(tmp_path, damage,
     assert "model_0000002.pth: missing or damaged; going on from the one before it, model_0000001.pth" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"model_000"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"model_000", b"m" * 5000, b"a\0b"])
 def test_where_the_name_of_the_last_checkpoint_is_damaged_the_latest_is_taken(tmp_path, content, caplog):
     checkpointer = run_folder(tmp_path, 1, 2)
     (tmp_path / "last_checkpoint").write_bytes(content)

@@ -1,5 +1,6 @@
 """A short training end to end: figures, checkpoints, exact resume, evaluation only, and errors before training."""
 
+import errno
 import json
 from argparse import Namespace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from PIL import Image
 
-from nightlab.engine.run import configured, run, setup
+from nightlab.engine.run import begin, configured, run, setup
 from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 
@@ -90,7 +91,7 @@ def test_train_resume_and_evaluate(config, tmp_path):
     # Evaluation alone gives the same figures, and the run stays described as it was trained.
     trained = (out / "config.yaml").read_text()
     opts = ("MODEL.WEIGHTS", str(out / "model_final.pth"), "TEST.PREDICTIONS", "True")
-    alone = run(arguments(config, *opts, eval_only=True))
+    alone = run(arguments(out / "config.yaml", *opts, eval_only=True))
     assert alone["tiny_test"]["sem_seg"] == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
     assert (out / "config.yaml").read_text() == trained and "model_final.pth" in (out / "config_eval.yaml").read_text()
     predictions = out / "evaluation" / "tiny_test" / "predictions"
@@ -113,6 +114,24 @@ def test_a_run_goes_on_with_the_learning_rate_of_its_configuration(config):
     saved = torch.load(Path(trainer.cfg.OUTPUT_DIR, "model_0000002.pth"), weights_only=True)["trainer"]
     assert [group["lr"] for group in saved["_trainer"]["optimizer"]["param_groups"]] == [now for _, now in rates[0]]
     assert rates[1] == [(base / 2, now / 2) for base, now in rates[0]] and rates[0][0][1] > 0
+
+
+@pytest.mark.parametrize("eval_only", [False, True])
+def test_a_configuration_that_cannot_be_written_leaves_the_one_before(config, monkeypatch, eval_only):
+    cfg = configured(arguments(config))
+    folder = Path(cfg.OUTPUT_DIR)
+    folder.mkdir()
+    (folder / "config.yaml").write_text("VERSION: 2")
+
+    def full(cfg, args):
+        (folder / "config.yaml").write_text("")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nightlab.engine.run.default_setup", full)
+    with pytest.raises(OSError, match="No space"):
+        begin(cfg, arguments(config, eval_only=eval_only))
+    assert {file.name: file.read_text() for file in folder.glob("*.yaml")} == {"config.yaml": "VERSION: 2"}
+    assert not list(folder.glob(".config*"))
 
 
 def test_the_checkpoint_carries_the_hard_classes(config, tmp_path):
