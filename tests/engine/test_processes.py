@@ -26,7 +26,7 @@ from nightlab.engine.trainer import NightLabTrainer
 
 folder, config, card = sys.argv[1:]
 opts = ["DATASETS.CARDS", f"['{card}']", "MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.CHANNELS", "8"]
-opts += ["DATASETS.DAY", "('tiny_val',)", "TEST.PICTURES", "0", "TEST.EVAL_PERIOD", "0", "MODEL.ADAPT.ENABLED", "True"]
+opts += ["DATASETS.DAY", "('tiny_test',)", "TEST.PICTURES", "0", "TEST.EVAL_PERIOD", "0", "MODEL.ADAPT.ENABLED", "True"]
 opts += ["MODEL.ADAPT.DISCRIMINATOR_CHANNELS", "8", "STAGES.ADAPT.MAX_ITER", "2", "INPUT.CROP_SIZE", "[48, 96]"]
 train, mapped, counts, compared = NightLabTrainer.train, FrameMapper.__call__, [], []
 

@@ -49,7 +49,7 @@ DATASETS:
   TRAIN: ("torture_train",)
   VAL: ("torture_val",)
   TEST: ("torture_test",)
-  DAY: ("torture_val",)
+  DAY: ("torture_test",)
 INPUT: {{IMAGE_SIZE: [48, 96], CROP_SIZE: [48, 96]}}
 SOLVER: {{IMS_PER_BATCH: 2, MAX_ITER: {iterations}, WARMUP_ITERS: 1, CHECKPOINT_PERIOD: 2, LOG_PERIOD: 1,
   BASE_LR: 0.001}}
