@@ -302,6 +302,8 @@ def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path)
         for n, t in (("n0", "night"), ("n1", "daytime"), ("d0", "night"), ("d1", "undefined"))
     ]
     (root / "labels" / "frames.json").write_text(json.dumps({"frames": frames}))
+    other = {"name": "n0.jpg", "attributes": {"timeofday": "undefined"}}
+    (root / "labels" / "other.json").write_text(json.dumps([other]))  # what one file does not know, another does
     for _ in range(2):  # the second time, luminance comes from night.csv
         (report,) = prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
         assert labels_of("bdd100k_night_train_night").keys() == {"train/n0", "train/n2", "train/d0"}
