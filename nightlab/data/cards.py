@@ -174,7 +174,8 @@ class Card:
             text = read_limited(path, MAX_LIST_BYTES).decode("utf-8-sig")
         except FileNotFoundError:
             raise InputError(
-                f"{path}: no such file, the list of split '{split}'; write one id a line, or correct {self.where}"
+                f"{path}: no such file, the list of split '{split}'; prepare the data set as datasets/README.md says, "
+                f"write one id a line, or correct {self.where}"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(

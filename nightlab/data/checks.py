@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from nightlab.data import reading
+from nightlab.data import cityscapes, reading
 from nightlab.data.cards import Card
 from nightlab.data.catalog import Source
 from nightlab.errors import InputError, enumerate_some
@@ -122,6 +122,7 @@ def check_source(
             listed[split] = source.records(split)
             _check_records(source, listed[split], report, workers or os.cpu_count() or 1, progress)
             if isinstance(source, Card):
+                report.warnings += _wrong_ids(source, report)
                 report.warnings += [f"{path}: a label without an image" for path in source.orphan_labels(split)]
         except InputError as error:
             report.faults.append(str(error))
@@ -184,6 +185,20 @@ def _add(report: SplitReport, record: dict[str, Any], finding: _Finding) -> None
         if not classes.any():
             path = record.get("sem_seg_file_name", record["file_name"])
             report.warnings.append(f"{path}: every pixel is ignored, so the image teaches and measures nothing")
+
+
+def _wrong_ids(card: Card, report: SplitReport) -> list[str]:
+    """A warning where a card reads label ids, and its label maps may hold train ids, which are label ids too."""
+    trained = {raw: i for raw, i in cityscapes.LABEL_IDS_TO_TRAIN_IDS.items() if i != cityscapes.IGNORE_LABEL}
+    if {raw: i for raw, i in card.raw_to_class if i != card.ignore_label} != trained:
+        return []
+    beyond = [i for raw, i in trained.items() if raw >= len(trained)]
+    if not report.ignored_pixels or report.class_pixels[beyond].any():
+        return []
+    return [
+        f"no label map holds an id beyond {len(trained) - 1}, as train ids do not, and {card.where} reads label ids; "
+        "leave out its label_map if these are train ids"
+    ]
 
 
 def _leaks(split: str, listed: dict[str, list[dict[str, Any]]]) -> list[str]:

@@ -243,7 +243,7 @@ def test_id_may_stand_twice_in_a_pattern(tree: Path) -> None:
         (b"a\nb\na\n", "more than one line each for a"),
         ("a\n".encode("utf-16"), "UTF-8"),
         ("a\n".encode("utf-16-le"), "UTF-8"),
-        (None, "no such file, the list of split 'train'"),
+        (None, "no such file, the list of split 'train'; prepare the data set as datasets/README.md says"),
     ],
 )
 def test_faulty_lists(tree: Path, content: bytes | None, message: str) -> None:

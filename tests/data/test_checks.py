@@ -104,6 +104,16 @@ def test_palette_labels_are_fine(tree: Path) -> None:
     assert check(tree)[0].faults == []
 
 
+def test_train_ids_that_are_read_as_label_ids_are_warned_of(tree: Path) -> None:
+    read_as = "classes: cityscapes\nlabel_map: cityscapes_label_ids"
+    (tree.parent / "tiny.yaml").write_text(CARD.replace("classes: [road, car]", read_as))
+    for report in check(tree):
+        assert any("no label map holds an id beyond 18" in warning for warning in report.warnings)
+    for path in (tree / "labels").glob("*.png"):
+        Image.fromarray(np.tile(np.array([7, 4, 26, 7], np.uint8), (6, 2))).save(path)
+    assert [report.warnings for report in check(tree)] == [[], []]
+
+
 def test_missing_list_is_one_fault_and_the_other_splits_go_on(tree: Path) -> None:
     (tree / "train.txt").unlink()
     train, val = check(tree)

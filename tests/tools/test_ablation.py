@@ -16,6 +16,7 @@ from detectron2.config import CfgNode
 
 from nightlab.config import load_config
 from nightlab.engine import ablation as running
+from nightlab.engine.plan import stages_of
 from nightlab.errors import InputError
 from nightlab.evaluation.ablation import Row, Study, collect, read_study
 from nightlab.evaluation.ablation_table import draw_study, study_table
@@ -330,7 +331,8 @@ def image_level(cfg: CfgNode) -> dict[str, Any]:
     data.TEST, data.DAY, data.NIGHT = (), data.DAY if learns else (), data.NIGHT if learns else ()
     found = {"light": light if light.NAME and "image" in levels else "", "data": data, "input": cfg.INPUT}
     parts = (model.BACKBONE, model.TIMM, model.SEM_SEG_HEAD, model.AUX_HEAD, model.ADAPT)
-    return found | {"solver": cfg.SOLVER, "parts": parts}
+    before = [cfg.STAGES[stage.upper()] for stage in stages_of(cfg) if stage in ("light", "adapt")]
+    return found | {"solver": cfg.SOLVER, "parts": parts, "stages before it": before}
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)

@@ -16,12 +16,18 @@ from nightlab.errors import InputError, enumerate_some
 NEW = Layout(
     tree="BDD100K (images/10k/{train,val}/X.jpg with labels/sem_seg/masks/{train,val}/X.png)",
     images=r"10k/(?P<split>train|val)/(?P<name>[^/]+)\.jpg",
-    labels=(r"sem_seg/masks/(?P<split>train|val)/(?P<name>[^/]+)\.png",),
+    labels=(
+        r"sem_seg/masks/(?P<split>train|val)/(?P<name>[^/]+)\.png",
+        r"sem_seg/colormaps/(?P<split>train|val)/(?P<name>[^/]+)\.png",
+    ),
 )
 OLD = Layout(
     tree="the older BDD100K (seg/images/{train,val}/X.jpg with seg/labels/{train,val}/X_train_id.png)",
     images=r"seg/images/(?P<split>train|val)/(?P<name>[^/]+)\.jpg",
-    labels=(r"seg/labels/(?P<split>train|val)/(?P<name>[^/]+)_train_id\.png",),
+    labels=(
+        r"seg/labels/(?P<split>train|val)/(?P<name>[^/]+)_train_id\.png",
+        r"seg/color_labels/(?P<split>train|val)/(?P<name>[^/]+)_train_color\.png",
+    ),
 )
 EXPECTED = {"train": 7000, "val": 1000}
 NIGHT_PUBLISHED = {"train": 343, "val": 85}

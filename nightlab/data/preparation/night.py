@@ -106,8 +106,10 @@ def read_times(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
             continue
         for frame in _frames(content):
             attributes = frame.get("attributes")
-            if isinstance(attributes, dict) and isinstance(attributes.get("timeofday"), str):
-                times[_without_ending(str(frame.get("name", path.stem)))] = attributes["timeofday"]
+            time = attributes.get("timeofday") if isinstance(attributes, dict) else None
+            name = _without_ending(str(frame.get("name", path.stem)))
+            if isinstance(time, str) and (time in KNOWN_TIMES or name not in times):  # a file may not know it
+                times[name] = time
     return times, damaged
 
 

@@ -24,13 +24,19 @@ ORIGINAL = Layout(
 FINE = Layout(
     tree="NightCity-fine ({train,val}/img/X.png with {train,val}/lbl/X_trainIds.png)",
     images=r"(?P<split>train|val)/img/(?P<name>[^/]+)\.(?:png|jpe?g)",
-    labels=(r"(?P<split>train|val)/lbl/(?P<name>[^/]+?)(?:_trainIds)?(?<!labelIds)\.png",),
+    labels=(
+        r"(?P<split>train|val)/lbl/(?P<name>[^/]+)_trainIds\.png",
+        r"(?P<split>train|val)/lbl/(?P<name>[^/]+)_labelTrainIds\.png",
+        r"(?P<split>train|val)/lbl/(?P<name>[^/]+)_labelIds\.png",
+        r"(?P<split>train|val)/lbl/(?P<name>[^/]+)(?<!Ids)(?<!_color)\.png",
+    ),
 )
 PLUS = Layout(
     tree="NightCity+ (val/X_labelIds.png)",
     images=None,
     labels=(
         r"(?P<split>val)/(?:[^/]+/)?(?P<name>[^/]+)_labelIds\.png",
+        r"(?P<split>val)/(?:[^/]+/)?(?P<name>[^/]+)_(?:labelT|t)rainIds\.png",
         r"(?P<split>val)/(?P<name>[^/]+)(?<!Ids)(?<!_color)\.png",
     ),
 )

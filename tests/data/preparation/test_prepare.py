@@ -75,6 +75,19 @@ def test_nightcity_fine_alone_and_over_the_original_images(tmp_path: Path, datas
     assert labels_of("nightcity_train").keys() == labels_of("nightcity_fine_train").keys()
 
 
+@pytest.mark.parametrize("kind", ["trainIds", "labelTrainIds", "labelIds", ""])
+def test_nightcity_fine_and_plus_in_every_id_space(tmp_path: Path, datasets: Path, kind: str) -> None:
+    fine, plus = trees.nightcity_fine(tmp_path / "fine"), trees.nightcity_plus(tmp_path / "plus")
+    for path in [*fine.glob("*/lbl/*.png"), *plus.glob("val/*.png")]:
+        path.unlink()
+        name = "_".join(path.stem.split("_")[:2] + ([kind] if kind else []))
+        trees.label(path.with_name(f"{name}.png"), trees.LABEL_IDS if kind == "labelIds" else trees.TRAIN_IDS)
+    nightcity(datasets, fine=fine, plus=plus)
+    for name, number in (("nightcity_fine_train", 4), ("nightcity_fine_val", 2), ("nightcity_plus_val", 2)):
+        labels = labels_of(name)
+        assert len(labels) == number and all((label == TRUTH).all() for label in labels.values())
+
+
 def test_plus_takes_the_images_that_were_prepared_before(tmp_path: Path, datasets: Path) -> None:
     plus = trees.nightcity_plus(tmp_path / "plus")
     with pytest.raises(InputError, match="has label maps only; name the folder of NightCity's images"):
@@ -256,6 +269,21 @@ def test_bdd100k_by_luminance(tmp_path: Path, datasets: Path, old: bool) -> None
     assert len(report.unpaired) == 2 and not report.faults
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_colours_serve_where_bdd100k_has_no_ids(tmp_path: Path, datasets: Path, old: bool) -> None:
+    root = trees.bdd100k(tmp_path / "b", old=old)
+    for path in root.rglob("*.png"):
+        path.unlink()
+        folder = "seg/color_labels" if old else "labels/sem_seg/colormaps"
+        name = path.name.replace("_train_id", "_train_color")
+        trees.label(root / folder / path.parent.name / name, trees.COLORS)
+    (report,) = prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
+    assert report.spaces == {"train": "colours", "val": "colours"}
+    for name, number in (("train_night", 3), ("train_day", 2), ("val_night", 1)):
+        labels = labels_of(f"bdd100k_night_{name}")
+        assert len(labels) == number and all((label == TRUTH).all() for label in labels.values())
+
+
 def test_bdd100k_holds_out_a_fifth_of_its_night(tmp_path: Path, datasets: Path) -> None:
     root = trees.bdd100k(tmp_path / "b")
     for n in range(20):
@@ -274,6 +302,8 @@ def test_bdd100k_by_attribute_with_its_agreement(tmp_path: Path, datasets: Path)
         for n, t in (("n0", "night"), ("n1", "daytime"), ("d0", "night"), ("d1", "undefined"))
     ]
     (root / "labels" / "frames.json").write_text(json.dumps({"frames": frames}))
+    other = {"name": "n0.jpg", "attributes": {"timeofday": "undefined"}}
+    (root / "labels" / "other.json").write_text(json.dumps([other]))  # what one file does not know, another does
     for _ in range(2):  # the second time, luminance comes from night.csv
         (report,) = prepare_bdd100k_night(root, datasets / "bdd100k_night", progress=False)
         assert labels_of("bdd100k_night_train_night").keys() == {"train/n0", "train/n2", "train/d0"}
