@@ -161,6 +161,7 @@ def costs_table(costs: list[dict[str, Any]]) -> str:
         ]
         for c in costs
     ]
+    rows.append(["all", *[""] * 6, f"{sum(c['hours'] for c in costs):.1f}"])
     headers = ["stage", "first [s]", "iteration [s]", "waiting [s]", "peak [MiB]"]
     headers += ["steps taken", "whole schedule", "device hours"]
     return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True, stralign="right")

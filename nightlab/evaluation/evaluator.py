@@ -137,6 +137,7 @@ class NightLabEvaluator(SemSegEvaluator):
             **self._extra,
             "classes": self._class_names,
             "hard_classes": [c for c, hard in zip(self._class_names, self._hard, strict=True) if hard],
+            "absent_classes": _absent(results, self._class_names),
             "images": len(arrays.get("image_ids", ())),
             "results": {level: _without_nan(values) for level, values in results.items()},
             "confusion_matrix": {level: matrix.tolist() for level, matrix in confusions.items()},
@@ -155,7 +156,7 @@ def evaluation_file(cfg: CfgNode, name: str, kind: str) -> Path:
 
 
 def results_table(results: dict[str, dict[str, float]], classes: Sequence[str], hard: Sequence[bool]) -> str:
-    """A table of IoU per class and the means, in percent; hard classes are starred, absent ones dashed."""
+    """A table of IoU per class and the means, in percent; hard classes are starred, absent ones dashed and named."""
     levels = list(results)
     rows = [
         [f"{name} *" if is_hard else name] + [_percent(results[level][f"IoU-{name}"]) for level in levels]
@@ -166,7 +167,14 @@ def results_table(results: dict[str, dict[str, float]], classes: Sequence[str], 
     headers = ["class (* hard)"] + [
         level.replace("sem_seg_image_level", "image level").replace("sem_seg", "IoU") for level in levels
     ]
-    return tabulate(rows, headers=headers, tablefmt="simple", stralign="right", disable_numparse=True)
+    table = tabulate(rows, headers=headers, tablefmt="simple", stralign="right", disable_numparse=True)
+    absent = _absent(results, classes)
+    return f"{table}\nnot in the ground truth, nor in the means: {', '.join(absent)}" if absent else table
+
+
+def _absent(results: dict[str, dict[str, float]], classes: Sequence[str]) -> list[str]:
+    """The classes that the ground truth has no pixel of."""
+    return [name for name in classes if any(math.isnan(figures[f"IoU-{name}"]) for figures in results.values())]
 
 
 def write_labels(folder: Path, image_id: str, labels: np.ndarray) -> None:
