@@ -106,7 +106,9 @@ def _read_all(paths: Sequence[Path], read: Callable[[Path], Any], out: Path, sec
     sys.dont_write_bytecode = True
     tempfile.tempdir = str(out)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).malloc_trim(0)  # memory that the parent has freed would be taken again, and not show
+    # Memory that the parent has freed would be taken again, and not show; its own peak would.
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
     resource.setrlimit(resource.RLIMIT_AS, (_megabytes("VmSize") * 2**20 + SPARE_BYTES,) * 2)
     broken: list[str] = []
     sys.addaudithook(lambda event, arguments: _listen(event, arguments, out, broken))

@@ -65,6 +65,19 @@ def test_memory_of_what_is_let_through(
         assert not [outcome for outcome in outcomes if outcome.fault]
 
 
+def test_what_the_process_before_has_freed_is_no_memory_of_a_reading(
+    every: dict[str, Target], tmp_path: Path
+) -> None:
+    prepare(tmp_path)
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a\n")
+    freed = [bytes(100_000) for _ in range(4000)]
+    kept = bytes(100_000)  # behind them, so that they are not given back
+    del freed
+    (outcome,) = watched([path], every["list"].read, tmp_path / "out", seconds=SECONDS, megabytes=64)
+    assert kept and not outcome.fault
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "upload"])  # which comes without a name
 def test_names_that_are_no_files(every: dict[str, Target], tmp_path: Path, kind: str) -> None:
     (tmp_path / "out").mkdir()
