@@ -65,9 +65,7 @@ def test_memory_of_what_is_let_through(
         assert not [outcome for outcome in outcomes if outcome.fault]
 
 
-def test_what_the_process_before_has_freed_is_no_memory_of_a_reading(
-    every: dict[str, Target], tmp_path: Path
-) -> None:
+def test_what_the_process_before_has_freed_is_no_memory_of_a_reading(every: dict[str, Target], tmp_path: Path) -> None:
     prepare(tmp_path)
     path = tmp_path / "a.txt"
     path.write_bytes(b"a\n")
