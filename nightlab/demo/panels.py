@@ -52,7 +52,8 @@ def draw_panels(
         adapted: the light adaptation, for the panels "light_map" and "light".
         every_class: name all classes and not only those that occur, so that all frames of a video are of one size.
     """
-    drawn = dict(_panel(name, prediction, classes, colors, adapted) for name in names)
+    after = adapted(prediction.image) if {"light_map", "light"} & set(names) else None
+    drawn = dict(_panel(name, prediction, classes, colors, after) for name in names)
     grid = titled_grid(drawn, 1 if len(names) == 1 else 2 if len(names) < 5 else 3)
     shown = [prediction.labels] + ([prediction.image_level] if "image" in names else [])
     occurring = [k for k in range(len(classes)) if every_class or any((labels == k).any() for labels in shown)]
@@ -64,17 +65,18 @@ def _panel(
     seen: Prediction,
     classes: Sequence[str],
     colors: Colors,
-    adapted: Callable[[np.ndarray], np.ndarray],
+    after: np.ndarray | None,
 ) -> tuple[str, np.ndarray]:
-    """Title and picture of one panel."""
+    """Title and picture of one panel; `after` is the frame after light adaptation, for those that show it."""
     image = to_tile_width(seen.image)[0]
     if name == "light_map":
-        after = adapted(seen.image)
+        assert after is not None
         limit = light_limit(seen.image, after)
         light = signed_map(image, to_tile_width(after)[0], limit)
         return f"light map, from {-limit:+.2f} (blue) to {limit:+.2f} of white (red)", light
     if name == "light":
-        return "after light adaptation", to_tile_width(adapted(seen.image))[0]
+        assert after is not None
+        return "after light adaptation", to_tile_width(after)[0]
     if name in ("image", "merged"):
         labels = seen.image_level if name == "image" else seen.labels
         large = to_tile_width(seen.image, labels)[1]

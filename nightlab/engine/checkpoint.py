@@ -154,7 +154,7 @@ class NightLabCheckpointer(DetectionCheckpointer):
 
     def load_start(self, path: str) -> dict[str, Any]:
         """Load what training starts from: the model and what images it was fitted to; no state of a trainer."""
-        return self.load(path, checkpointables=[key for key in self.checkpointables if key == FITTED])
+        return self.load(path, checkpointables=[FITTED] if FITTED in self.checkpointables else [])
 
     def get_checkpoint_file(self) -> str:
         """As detectron2's; the folder where the file that should name it holds no name of a file, as where it is empty

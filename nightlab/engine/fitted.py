@@ -1,7 +1,7 @@
 """Which images the levels of a checkpoint were fitted to: on those their gain says little of how they do elsewhere."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -23,11 +23,11 @@ class FittedTo:
         self._keys: set[int] = set()
 
     def add(self, records: Iterable[dict[str, Any]]) -> None:
-        self._keys.update(map(_key, records))
+        self._keys.update(key for key, _ in _keyed(records))
 
     def among(self, records: Iterable[dict[str, Any]]) -> list[str]:
         """The file names of those records that are of such images."""
-        return [record["file_name"] for record in records if _key(record) in self._keys]
+        return [name for key, name in _keyed(records) if key in self._keys]
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"images": torch.tensor(sorted(self._keys), dtype=torch.int64)}
@@ -39,10 +39,12 @@ class FittedTo:
         self._keys = set(images.flatten().tolist())
 
 
-def _key(record: dict[str, Any]) -> int:
-    path, root = os.path.abspath(record["file_name"]), os.path.abspath(datasets_root())
-    below = os.path.relpath(path, root) if path.startswith(root + os.sep) else path
-    return int.from_bytes(blake2b(below.encode(), digest_size=8).digest(), "big", signed=True)
+def _keyed(records: Iterable[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    """Hash and file name of each record."""
+    root = os.path.join(os.path.abspath(datasets_root()), "")
+    for name in (record["file_name"] for record in records):
+        below = os.path.abspath(name).removeprefix(root)
+        yield int.from_bytes(blake2b(below.encode(), digest_size=8).digest(), "big", signed=True), name
 
 
 def check_unfitted(fitted: FittedTo, held_out: Sequence[dict[str, Any]]) -> None:
