@@ -8,7 +8,11 @@ from torch import Tensor, nn
 
 
 class SyncedNormAct(NaiveSyncBatchNorm):
-    """detectron2's, with the dropout and the activation that timm's norm layers bring along; the same weights."""
+    """detectron2's, with the dropout and the activation that timm's norm layers bring along; the same weights.
+
+    Its running variance is that of torch's BatchNorm, over n - 1 of n values, where detectron2's is over n: the deepest
+    maps have so few values that two processes would otherwise leave other statistics than one.
+    """
 
     def __init__(self, replaced: nn.BatchNorm2d):
         super().__init__(
@@ -26,7 +30,14 @@ class SyncedNormAct(NaiveSyncBatchNorm):
         self.train(replaced.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.drop(super().forward(x)))
+        learns = self.training and comm.get_world_size() > 1
+        before = self.running_var.clone() if learns else None
+        normed = super().forward(x)
+        if before is not None:
+            values = x.shape[0] * x.shape[2] * x.shape[3] * comm.get_world_size()
+            step = self.running_var - (1 - self.momentum) * before  # momentum times the variance over n
+            self.running_var += step / max(values - 1, 1)
+        return self.act(self.drop(normed))
 
 
 def synchronise_batch_norm(model: nn.Module, cfg: CfgNode) -> nn.Module:

@@ -38,8 +38,8 @@ def test_frozen_parts_stay_frozen():
 
 
 def test_two_processes_train_as_one(config, tmp_path, repository, tiny_root):  # noqa: F811
-    """Half of the batch each, over gloo: the same losses, to rounding, and the same figures from both evaluations."""
-    losses, figures = [], []
+    """Half of the batch each, over gloo: the same losses and running statistics, to rounding, and as many images."""
+    losses, figures, statistics = [], [], []
     for number in (1, 2):
         out = tmp_path / f"{number}"
         opts = ["OUTPUT_DIR", str(out), "MODEL.SEM_SEG_HEAD.DROPOUT", "0.0", "MODEL.TIMM.DROP_PATH_RATE", "0.0"]
@@ -53,6 +53,9 @@ def test_two_processes_train_as_one(config, tmp_path, repository, tiny_root):  #
         losses.append([line["total_loss"] for line in lines if "total_loss" in line])
         document = json.loads((out / "evaluation" / "tiny_test" / "last.json").read_text())
         figures.append(document["images"])
+        weights = torch.load(out / "model_final.pth", weights_only=True)["model"]
+        statistics.append({name: value for name, value in weights.items() if "running" in name})
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
     assert losses[0][1] == pytest.approx(losses[1][1], rel=1e-3)
     assert figures == [2, 2]
+    torch.testing.assert_close(statistics[1], statistics[0], rtol=1e-3, atol=1e-4)
