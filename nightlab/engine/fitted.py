@@ -1,5 +1,6 @@
 """Which images the levels of a checkpoint were fitted to: on those their gain says little of how they do elsewhere."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from nightlab.data.paths import datasets_root
 from nightlab.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Their name in a checkpoint.
 FITTED = "fitted"
@@ -55,4 +58,18 @@ def check_unfitted(fitted: FittedTo, held_out: Sequence[dict[str, Any]]) -> None
             f"DATASETS.VAL: HDM learns gain on images that no level was fitted to, and {len(seen)} of {len(held_out)} "
             f"held-out ones, as {seen[0]}, are among those that the image or the region level was trained on; set "
             "SEED, DATASETS.TRAIN, VAL and VAL_FRACTION as they were then, or train these levels again"
+        )
+
+
+def warn_of_fitted(fitted: FittedTo, held_out: Sequence[dict[str, Any]]) -> None:
+    """Says in the log where what training goes on from was fitted to held-out images, as it was where a data set has
+    changed since the run began, and another share of it is held out."""
+    if seen := fitted.among(held_out):
+        logger.warning(
+            "%d of %d held-out images, as %s, are among those that these weights were trained on: hard classes, the best "
+            "checkpoint and figures in training are flattered by them. Have the data sets changed since? DATASETS.VAL "
+            "names held-out images that stay the same",
+            len(seen),
+            len(held_out),
+            seen[0],
         )

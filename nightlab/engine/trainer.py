@@ -21,7 +21,7 @@ from nightlab.data.region_mapper import FrameMapper
 from nightlab.data.stage_data import STAGE_KEYS, StageData
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
-from nightlab.engine.fitted import FittedTo, check_unfitted
+from nightlab.engine.fitted import FittedTo, check_unfitted, warn_of_fitted
 from nightlab.engine.gains import GAINS, gains_of
 from nightlab.engine.in_tensorboard import put_gains, put_levels
 from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
@@ -115,6 +115,7 @@ class NightLabTrainer(DefaultTrainer):
         if own is not None and self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS and not resumes:
             load_backbone_weights(own, self.cfg.MODEL.HARDNESS.TIMM.WEIGHTS)
         if self.stage in FITTING:
+            warn_of_fitted(self.fitted, self._data.held_out)
             self.fitted.add(self._data.train)
         if self.cfg.MODEL.HARDNESS.LABELS == "hdm":
             check_unfitted(self.fitted, self._data.unseen)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def test_a_run_goes_on_with_the_learning_rate_of_its_configuration(config):
     saved = torch.load(Path(trainer.cfg.OUTPUT_DIR, "model_0000002.pth"), weights_only=True)["trainer"]
     assert [group["lr"] for group in saved["_trainer"]["optimizer"]["param_groups"]] == [now for _, now in rates[0]]
     assert rates[1] == [(base / 2, now / 2) for base, now in rates[0]] and rates[0][0][1] > 0
+
+
+def test_held_out_images_that_were_trained_on_are_told(config, caplog):
+    """As where images were added to a set of which a share is held out, and the run is resumed."""
+    trainer = NightLabTrainer(setup(arguments(config, "SOLVER.MAX_ITER", "1", "TEST.EVAL_PERIOD", "0")))
+    trainer.resume_or_load(False)
+    assert "were trained on" not in caplog.text
+    trainer.checkpointer.save("model_0000000", iteration=0)
+    changed = ("DATASETS.TRAIN", "('tiny_val',)", "DATASETS.VAL", "('tiny_train',)")
+    NightLabTrainer(setup(arguments(config, *changed, resume=True))).resume_or_load(True)
+    assert re.search(r"(\d+) of \1 held-out images, as .*, are among those .* were trained on", caplog.text)
 
 
 @pytest.mark.parametrize("eval_only", [False, True])
