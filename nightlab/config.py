@@ -3,9 +3,10 @@
 import nightlab.needs_detectron2  # noqa: F401  # isort: skip
 
 import difflib
+import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +372,18 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     return cfg
 
 
+def settings_of(values: Mapping[str, Any], leave: Sequence[str] = ()) -> dict[str, object]:
+    """Every setting of a configuration, or of YAML that was written of one, by its full name, but for those to `leave`;
+    as JSON and YAML know them, so that tuples are lists."""
+    known = {key: value for key, value in _items(values) if not isinstance(value, Mapping) and key not in leave}
+    return dict(json.loads(json.dumps(known)))
+
+
+def changed_settings(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """What to say of each setting that differs."""
+    return [f"{k}: {old.get(k)} is now {new.get(k)}" for k in {**old, **new} if old.get(k) != new.get(k)]
+
+
 def _widened(cfg: CfgNode, opts: Sequence[str]) -> list[str]:
     """Overrides in which a whole number for a key that holds a float is one: yacs takes 1.0 alone, people write 1.
 
@@ -439,9 +452,9 @@ def _explain(cfg: CfgNode, error: Exception) -> str:
     return f"unknown key {unknown[1]}" + (f"; did you mean {near[0]}?" if near else "; see nightlab/config.py")
 
 
-def _items(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _items(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Each key by its full name, and what it holds; a group before what is in it."""
-    for key, value in cfg.items():
+    for key, value in values.items():
         yield prefix + key, value
-        if isinstance(value, CfgNode):
+        if isinstance(value, Mapping):
             yield from _items(value, f"{prefix}{key}.")

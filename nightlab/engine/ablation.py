@@ -4,14 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from detectron2.config import CfgNode
-
-from nightlab.config import default_config, load_config
+from nightlab.config import changed_settings, default_config, load_config, settings_of
 from nightlab.engine.plan import CHOICES
 from nightlab.engine.stages import BEST, LAST
 from nightlab.errors import InputError, enumerate_some, shortened
@@ -124,7 +122,7 @@ def options(study: Study, output: Path, row: Row, seed: int) -> list[str]:
 
 def settings(study: Study, output: Path, row: Row, seed: int) -> dict[str, object]:
     """Every setting of a run by its dotted name, but for where it lies and runs: what a folder is known by."""
-    known = _known(load_config(row.config, options(study, output, row, seed)))
+    known = settings_of(load_config(row.config, options(study, output, row, seed)), leave=PLACES)
     if row.weights:
         known["MODEL.WEIGHTS"] = f"those of {row.weights}"
     return known | {"image level of": row.image_level, "detector of": row.detector, "stage": row.stage}
@@ -142,8 +140,7 @@ def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
         raise InputError(f"{path}: cannot be read ({error}); delete the folder to run it anew") from None
     # What did not exist yet when the folder was begun was as it is by default.
     old = {key: value for key, value in _defaults().items() if key in new} | old
-    changed = [f"{k}: {old.get(k)} is now {new.get(k)}" for k in {**old, **new} if old.get(k) != new.get(k)]
-    if changed:
+    if changed := changed_settings(old, new):
         raise InputError(
             f"{path.parent}: was begun with other settings ({enumerate_some(changed, 3)}); delete the folder to run it "
             f"anew, delete {SETTINGS} in it to count it as it is, or give the row another name"
@@ -162,19 +159,6 @@ def _starts(study: Study, output: Path, row: Row, seed: int) -> dict[str, Path]:
     return {key: study.run_folder(output, rows[name], seed) / file for key, (name, file) in starts.items() if name}
 
 
-def _known(cfg: CfgNode) -> dict[str, object]:
-    known = {key: value for key, value in _flat(cfg) if key not in PLACES}
-    return dict(json.loads(json.dumps(known)))  # as it is when read again: tuples are lists
-
-
 @cache
 def _defaults() -> dict[str, object]:
-    return _known(default_config()) | {"image level of": "", "detector of": "", "stage": "all"}
-
-
-def _flat(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return settings_of(default_config(), leave=PLACES) | {"image level of": "", "detector of": "", "stage": "all"}

@@ -66,8 +66,8 @@ def warn_of_fitted(fitted: FittedTo, held_out: Sequence[dict[str, Any]]) -> None
     changed since the run began, and another share of it is held out."""
     if seen := fitted.among(held_out):
         logger.warning(
-            "%d of %d held-out images, as %s, are among those that these weights were trained on: hard classes, the best "
-            "checkpoint and figures in training are flattered by them. Have the data sets changed since? DATASETS.VAL "
+            "%d of %d held-out images, as %s, are among those that these weights were trained on, which flatters hard "
+            "classes, the best checkpoint and figures in training. Have the data sets changed since? DATASETS.VAL "
             "names held-out images that stay the same",
             len(seen),
             len(held_out),

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from nightlab.config import load_config
+from nightlab.config import changed_settings, default_config, load_config, settings_of
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.data.workers import explained_death
@@ -32,7 +32,7 @@ from nightlab.engine.plan import check_names
 from nightlab.engine.stages import BEST, LAST, train_stages
 from nightlab.engine.trainer import unwrap
 from nightlab.engine.validation import classes_named_hard, evaluated
-from nightlab.errors import InputError
+from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.cost import write_cost
 from nightlab.evaluation.evaluator import NightLabEvaluator, evaluation_file, results_table
 from nightlab.evaluation.hardness_check import write_hardness
@@ -44,6 +44,7 @@ from nightlab.modeling.cpu_memory import keep_freed_memory
 from nightlab.modeling.inference import check_inference, how_tested, prepare
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.weights import read_state_dict
+from nightlab.plain_yaml import load_yaml
 from nightlab.report import write_report
 from nightlab.signals import ends_in_one_line
 
@@ -84,9 +85,31 @@ def begin(cfg: CfgNode, args: Namespace) -> None:
     check_writable(cfg.OUTPUT_DIR)
     if cfg.MODEL.DEVICE == "cpu":
         keep_freed_memory()
+    changed = changed_since(cfg) if args.resume and not args.eval_only else []
     with kept_config(cfg, for_good=args.eval_only):
         default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="nightlab")  # beside detectron2's own
+    if changed:
+        logger.warning(
+            "settings have changed since this run was last begun; what is finished stays as it is: %s",
+            enumerate_some(changed, 12),
+        )
+
+
+def changed_since(cfg: CfgNode) -> list[str]:
+    """What to say of the settings that differ from those that the run's folder was last begun with."""
+    path = Path(cfg.OUTPUT_DIR, "config.yaml")
+    if not path.is_file():
+        return []
+    try:
+        old = load_yaml(path, "configuration")
+    except (InputError, OSError) as error:
+        return [f"those before cannot be read: {error}"]
+    if not isinstance(old, dict):
+        return [f"those before cannot be read: {path} holds no keys"]
+    # What did not exist yet when it was written was as it is by default.
+    known = settings_of(default_config(), leave=["OUTPUT_DIR"]) | settings_of(old, leave=["OUTPUT_DIR"])
+    return changed_settings(known, settings_of(cfg, leave=["OUTPUT_DIR"]))
 
 
 @contextmanager

@@ -118,13 +118,17 @@ def test_a_run_goes_on_with_the_learning_rate_of_its_configuration(config):
 
 
 def test_held_out_images_that_were_trained_on_are_told(config, caplog):
-    """As where images were added to a set of which a share is held out, and the run is resumed."""
+    """As where images were added to a set of which a share is held out, and the run is resumed; and so is what has
+    changed in its settings."""
     trainer = NightLabTrainer(setup(arguments(config, "SOLVER.MAX_ITER", "1", "TEST.EVAL_PERIOD", "0")))
     trainer.resume_or_load(False)
-    assert "were trained on" not in caplog.text
+    assert "were trained on" not in caplog.text and "settings have changed" not in caplog.text
     trainer.checkpointer.save("model_0000000", iteration=0)
     changed = ("DATASETS.TRAIN", "('tiny_val',)", "DATASETS.VAL", "('tiny_train',)")
-    NightLabTrainer(setup(arguments(config, *changed, resume=True))).resume_or_load(True)
+    cfg = setup(arguments(config, *changed, "MODEL.NIGHTLAB.HARD_IOU", "0.4", resume=True))
+    for said in ("settings have changed", "HARD_IOU: 0.5 is now 0.4", "TRAIN: ['tiny_train'] is now ['tiny_val']"):
+        assert said in caplog.text
+    NightLabTrainer(cfg).resume_or_load(True)
     assert re.search(r"(\d+) of \1 held-out images, as .*, are among those .* were trained on", caplog.text)
 
 
