@@ -102,6 +102,8 @@ class Video:
                     break
         finally:
             self._capture.release()
+        if self.total is None and number == unread:
+            yield Frame(self.name, None, f"{self.name}: no frame of it can be decoded")
         yield from self._missing(0 if self.total is None else self.total - number + unread, gaps)
 
     def _missing(self, number: int, gaps: Sequence[tuple[int, int]]) -> Iterator[Frame]:

@@ -1,5 +1,8 @@
 """Frames from files, patterns and videos, and what happens to those that cannot be read."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -137,6 +140,16 @@ def test_a_frame_that_the_decoder_passes_over_is_told(tmp_path):
     frames = list(Video(str(path)))
     assert sum(frame.image is not None for frame in frames) == 4
     assert [frame.reason for frame in frames if frame.reason] == ["drive: a frame after frame 2 cannot be decoded"]
+
+
+def test_a_video_without_a_single_frame_is_told(tmp_path):
+    """A picture that says it is larger than FFmpeg takes, under a video's name."""
+    data = bytearray(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+    data[16:24] = struct.pack(">2I", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "large.mp4").write_bytes(data)
+    frames = list(Video(str(tmp_path / "large.mp4")))
+    assert [(frame.image, frame.reason) for frame in frames] == [(None, "large: no frame of it can be decoded")]
 
 
 def test_no_video(tmp_path):
