@@ -16,7 +16,7 @@ ORIGINAL = Layout(
     images=r"images/(?P<split>train|val)/(?P<name>[^/]+)\.(?:png|jpe?g)",
     labels=(
         r"labels?/(?P<split>train|val)/(?P<name>[^/]+)_labelIds\.png",
-        r"labels?/(?P<split>train|val)/(?P<name>[^/]+)_(?:labelT|t)rainIds\.png",
+        r"labels?/(?P<split>train|val)/(?P<name>[^/]+?)(?:_labelIds)?_(?:labelT|t)rainIds\.png",
         r"labels?/(?P<split>train|val)/(?P<name>[^/]+)(?<!Ids)(?<!_color)\.png",
         r"color/(?P<split>train|val)/(?P<name>[^/]+?)(?:_color)?\.png",
     ),
@@ -25,7 +25,7 @@ FINE = Layout(
     tree="NightCity-fine ({train,val}/img/X.png with {train,val}/lbl/X_trainIds.png)",
     images=r"(?P<split>train|val)/img/(?P<name>[^/]+)\.(?:png|jpe?g)",
     labels=(
-        r"(?P<split>train|val)/lbl/(?P<name>[^/]+)_trainIds\.png",
+        r"(?P<split>train|val)/lbl/(?P<name>[^/]+?)(?:_labelIds)?_trainIds\.png",
         r"(?P<split>train|val)/lbl/(?P<name>[^/]+)_labelTrainIds\.png",
         r"(?P<split>train|val)/lbl/(?P<name>[^/]+)_labelIds\.png",
         r"(?P<split>train|val)/lbl/(?P<name>[^/]+)(?<!Ids)(?<!_color)\.png",
@@ -36,7 +36,7 @@ PLUS = Layout(
     images=None,
     labels=(
         r"(?P<split>val)/(?:[^/]+/)?(?P<name>[^/]+)_labelIds\.png",
-        r"(?P<split>val)/(?:[^/]+/)?(?P<name>[^/]+)_(?:labelT|t)rainIds\.png",
+        r"(?P<split>val)/(?:[^/]+/)?(?P<name>[^/]+?)(?:_labelIds)?_(?:labelT|t)rainIds\.png",
         r"(?P<split>val)/(?P<name>[^/]+)(?<!Ids)(?<!_color)\.png",
     ),
 )

@@ -75,7 +75,7 @@ def test_nightcity_fine_alone_and_over_the_original_images(tmp_path: Path, datas
     assert labels_of("nightcity_train").keys() == labels_of("nightcity_fine_train").keys()
 
 
-@pytest.mark.parametrize("kind", ["trainIds", "labelTrainIds", "labelIds", ""])
+@pytest.mark.parametrize("kind", ["trainIds", "labelTrainIds", "labelIds_trainIds", "labelIds", ""])
 def test_nightcity_fine_and_plus_in_every_id_space(tmp_path: Path, datasets: Path, kind: str) -> None:
     fine, plus = trees.nightcity_fine(tmp_path / "fine"), trees.nightcity_plus(tmp_path / "plus")
     for path in [*fine.glob("*/lbl/*.png"), *plus.glob("val/*.png")]:
