@@ -26,6 +26,7 @@ from nightlab.files import write_json
 from nightlab.modeling.calibration import LEAST_SLOPE
 
 LEVELS = {"image_level": "image level", "region_level": "region level, in its regions"}
+SWITCHES = {"class_bias": "image level, CLASS_BIAS", "merge": "both levels, MERGE pooled"}
 FIGURES = ("mIoU", "ECE")
 
 
@@ -53,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fitted(document: dict[str, Any]) -> str:
     """What was fitted, as a table and, of the detector, a line."""
     rows = []
-    for level, name in LEVELS.items():
+    for level, name in (LEVELS | SWITCHES).items():
         if level in document:
             d = document[level]
-            values = [f"{d['temperature']:.3f}", *(f"{d[key]:.2f}" for key in ("ECE", "ECE_after"))]
+            values = ["", "", ""]
+            if level in LEVELS:
+                values = [f"{d['temperature']:.3f}", *(f"{d[key]:.2f}" for key in ("ECE", "ECE_after"))]
             rows.append([name, d["pixels"], *values, *(f"{d[key]:.4f}" for key in ("NLL", "NLL_after"))])
     headers = ["fitted on held-out pixels", "number", "temperature", "ECE, %", "after", "NLL, nats", "after"]
     lines = [tabulate(rows, headers, disable_numparse=True)]

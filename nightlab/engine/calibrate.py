@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
+from torch import Tensor
 
 from nightlab.data.held_out import share_held_out, share_of_process, split_records
 from nightlab.data.mapper import TestMapper
@@ -19,10 +20,13 @@ from nightlab.evaluation.evaluator import NightLabEvaluator
 from nightlab.evaluation.hardness_check import check_hardness
 from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json_aside, written_aside
+from nightlab.modeling import merge as merging
 from nightlab.modeling.calibration import (
     LEAST_SLOPE,
     UNCALIBRATED,
+    fit_class_bias,
     fit_platt,
+    fit_pool,
     fit_temperature,
     negative_log_likelihood,
     reset,
@@ -104,19 +108,98 @@ def fit(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
     """
     images, check = held_out_records(cfg)
     reset(model)
-    model.eval()
-    model.source = cfg.MODEL.NIGHTLAB.REGIONS if model.region_level is not None else "none"
-    samples = sample_levels(model, images, cfg.SEED)
-    document: dict[str, Any] = {"images": len(images)}
+    samples = _sampled(cfg, model, images)
+    document: dict[str, Any] = {"images": len(images)} | _fit_bias(model, samples)
     for level, buffer in (("image_level", model.image_temperature), ("region_level", model.region_temperature)):
         if level in samples:
             temperature = fit_temperature(*samples[level])
             buffer.fill_(temperature)
             found = document[level] = {"temperature": temperature, **_figures(samples[level], temperature)}
             logger.info("%s: temperature %.3f, NLL %.4f to %.4f", level, temperature, found["NLL"], found["NLL_after"])
+    document |= _fit_pool(model, samples)
     if model.detector is not None and model.region_level is not None and model.region_level.used.any():
         document["detector"] = {"images": len(check), **_fit_detector(model, model.detector, check)}
     return document
+
+
+@torch.no_grad()
+def fit_merge(cfg: CfgNode, model: NightLab) -> None:
+    """Fit in place, where they are asked for, what changes what is merged: HDM learns the gain of that. The processes
+    share the images.
+
+    Raises:
+        InputError: as `held_out_records`.
+    """
+    if cfg.MODEL.NIGHTLAB.MERGE != "pooled" and not cfg.MODEL.NIGHTLAB.CLASS_BIAS:
+        return
+    if not cfg.TEST.CALIBRATION_IMAGES:
+        raise InputError(
+            "TEST.CALIBRATION_IMAGES: 0 leaves nothing to fit MERGE pooled and CLASS_BIAS on; set it to 64"
+        )
+    reset(model, "class_bias", "merge_pool")
+    training = model.training
+    samples = _sampled(cfg, model, held_out_records(cfg)[0])
+    model.train(training)
+    _fit_bias(model, samples)
+    _fit_pool(model, samples)
+
+
+def fits_merge(cfg: CfgNode) -> bool:
+    """Whether the configuration asks for it.
+
+    Raises:
+        InputError: it does, and leaves no images to fit on.
+    """
+    wanted = cfg.MODEL.NIGHTLAB.MERGE == "pooled" or cfg.MODEL.NIGHTLAB.CLASS_BIAS
+    if wanted and not cfg.TEST.CALIBRATION_IMAGES:
+        raise InputError(
+            "TEST.CALIBRATION_IMAGES: MODEL.NIGHTLAB.MERGE pooled and CLASS_BIAS are fitted on so many held-out images "
+            "and these are 0; set it to 64"
+        )
+    return bool(wanted)
+
+
+def _sampled(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) -> dict[str, Sample]:
+    model.eval()
+    model.source = cfg.MODEL.NIGHTLAB.REGIONS if model.region_level is not None else "none"
+    return sample_levels(model, images, cfg.SEED)
+
+
+def _fit_bias(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
+    """Fit the bias of each class in place; with CLASS_BIAS, the sample of the image level gets it, too."""
+    if "image_level" not in samples:
+        return {}
+    values, target = samples["image_level"]
+    bias = fit_class_bias(values, target)
+    model.class_bias.copy_(bias)
+    biased = (values + bias).log_softmax(dim=1)
+    if model.adjust_classes:
+        samples["image_level"] = Sample(biased, target)
+    return {"class_bias": _fitted("class bias", values, biased, target)}
+
+
+def _fit_pool(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
+    """Fit in place by what weights both levels are pooled, as they say it with what was fitted before."""
+    if "both" not in samples or model.region_level is None:
+        return {}
+    both, target = samples["both"]
+    used: list[bool] = model.region_level.used.tolist()
+    image, region = both[:, : len(used)], both[:, len(used) :]
+    if model.adjust_classes:
+        image = image + model.class_bias.cpu()
+    if model.calibrate:
+        image, region = image / model.image_temperature.cpu(), region / model.region_temperature.cpu()
+    image, region = image.log_softmax(dim=1), region.log_softmax(dim=1)
+    merged = merging.fuse(image[..., None, None], region[..., None, None], used)[..., 0, 0]
+    pool = fit_pool(image, merged, target)
+    model.merge_pool.copy_(pool)
+    return {"merge": _fitted("pool of both levels", merged, merging.pooled(image, merged, pool), target)}
+
+
+def _fitted(what: str, before: Tensor, after: Tensor, target: Tensor) -> dict[str, Any]:
+    nll, nll_after = (negative_log_likelihood(values, target) for values in (before, after))
+    logger.info("%s: NLL %.4f to %.4f", what, nll, nll_after)
+    return {"pixels": len(target), "NLL": nll, "NLL_after": nll_after}
 
 
 def _fit_detector(model: NightLab, detector: HardnessDetector, records: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from nightlab.data.held_out import share_of_process
 from nightlab.data.mapper import TestMapper
+from nightlab.modeling import merge as merging
 from nightlab.modeling.image_pass import ImagePass
-from nightlab.modeling.labelling import region_log_probabilities
+from nightlab.modeling.labelling import on_grid
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.regions import crop_labels
 
@@ -28,9 +29,10 @@ class Sample(NamedTuple):
 
 
 def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int) -> dict[str, Sample]:
-    """Of each image at most `PIXELS` labelled pixels of P^I and as many of P^R in the regions found, drawn by (seed,
-    image); in processes together. A level without any is left out."""
-    parts: dict[str, list[Sample]] = {"image_level": [], "region_level": []}
+    """Of each image at most `PIXELS` labelled pixels of P^I, as many of P^R in the regions found and, as "both", of P^I
+    and what is pasted where these are (beside each other, `[N, K + U + 1]`), drawn by (seed, image); in processes
+    together. A level without any is left out."""
+    parts: dict[str, list[Sample]] = {"image_level": [], "region_level": [], "both": []}
     for record in share_of_process(records):
         given = TestMapper()(record)
         random = np.random.default_rng((seed, zlib.crc32(str(record["image_id"]).encode())))
@@ -39,7 +41,8 @@ def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int)
         valid = (label >= 0) & (label < len(model.hard_class_mask))
         parts["image_level"].append(_drawn(image.log_probabilities[None], label[None], valid[None], random))
         if model.region_level is not None:
-            parts["region_level"] += _of_regions(model, image, given, random)
+            for level, sample in _of_regions(model, image, given, random).items():
+                parts[level].append(sample)
     samples = {}
     for level, mine in parts.items():
         every = [sample for process in comm.all_gather(mine) for sample in process]
@@ -48,16 +51,29 @@ def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int)
     return samples
 
 
-def _of_regions(model: NightLab, image: ImagePass, given: dict[str, Any], random: np.random.Generator) -> list[Sample]:
-    """Pixels of the regions of one image, at half of the crop's size, with the region level's outputs as classes."""
+def _of_regions(
+    model: NightLab, image: ImagePass, given: dict[str, Any], random: np.random.Generator
+) -> dict[str, Sample]:
+    """Pixels of the regions of one image: of the crops, at half of their size, with the region level's outputs as
+    classes, and of the frame that they are pasted into."""
     assert model.region_level is not None
     boxes = model.choose(model.candidates(image, given)).boxes
     if len(boxes) == 0:
-        return []
-    region = region_log_probabilities(model, image, boxes)
+        return {}
+    label = given["sem_seg"].to(model.device)
+    logits = model.region_logits([image.frame], [boxes])[0]
+    region = on_grid(model, logits)
     grid = (region.shape[-2], region.shape[-1])
-    target = model.region_level.targets(crop_labels(given["sem_seg"].to(model.device), boxes, grid))
-    return [_drawn(region, target, (target >= 0) & (target <= model.region_level.num_classes), random)]
+    target = model.region_level.targets(crop_labels(label, boxes, grid))
+    valid = (target >= 0) & (target <= model.region_level.num_classes)
+    samples = {"region_level": _drawn(region, target, valid, random)}
+    used: list[bool] = model.region_level.used.tolist()
+    if any(used):
+        pasted = merging.paste(merging.in_use(logits, used), boxes, image.size)
+        both = torch.cat([image.log_probabilities, merging.logarithms(pasted)])
+        valid = pasted.covered & (label >= 0) & (label < len(used))
+        samples["both"] = _drawn(both[None], label[None].long(), valid[None], random)
+    return samples
 
 
 def _drawn(log_probabilities: Tensor, target: Tensor, valid: Tensor, random: np.random.Generator) -> Sample:

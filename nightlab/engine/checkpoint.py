@@ -18,7 +18,7 @@ from nightlab.engine.fitted import FITTED
 from nightlab.errors import InputError
 from nightlab.files import written_aside
 from nightlab.modeling.adversary import with_own_adversary
-from nightlab.modeling.calibration import BUFFER_OF, reset
+from nightlab.modeling.calibration import UNCALIBRATED, reset
 from nightlab.modeling.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
@@ -214,9 +214,9 @@ class NightLabCheckpointer(DetectionCheckpointer):
         checkpoint["model"] = with_own_adversary(theirs, self.model)
         incompatible = super()._load_model(checkpoint)
         # Checkpoints from before there was a calibration are complete without one.
-        for part, name in BUFFER_OF.items():
+        for name in UNCALIBRATED:
             if name in incompatible.missing_keys:
-                reset(self.model, part)
+                reset(self.model, name)
                 incompatible.missing_keys.remove(name)
         if incompatible.incorrect_shapes:
             key, theirs, ours = incompatible.incorrect_shapes[0]

@@ -227,7 +227,9 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
     extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
     if unwrap(model).region_level is not None:
         extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS
+        extra["merge"] = cfg.MODEL.NIGHTLAB.MERGE
     extra["calibrated"] = cfg.MODEL.NIGHTLAB.CALIBRATE
+    extra["class_bias"] = cfg.MODEL.NIGHTLAB.CLASS_BIAS
     extra["precision"] = how_tested(cfg)
     extra["scales"] = list(cfg.TEST.AUG.SCALES) if cfg.TEST.AUG.ENABLED else [1.0]
     results = {}

@@ -66,7 +66,7 @@ class DualLevelGraph(nn.Module):
         found = self.found(image)
         logits = merge.in_use(self.region_logits(image.frame, found), self.used)
         pasted = fixed.paste(logits, found, image.size, self.largest(image.size))
-        merged = merge.merge(image.log_probabilities, pasted, self.used, model.merge_rule)
+        merged = merge.merge(image.log_probabilities, pasted, self.used, model.merge_rule, model.merge_pool)
         before = decided(image.log_probabilities).labels
         return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 

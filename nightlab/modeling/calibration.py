@@ -1,7 +1,9 @@
-"""Makes probabilities mean what they say: a temperature for posteriors, Platt's line for scores. Pure torch.
+"""Makes probabilities mean what they say: a temperature for posteriors, Platt's line for scores; a bias for each class
+of the image level, and the weights by which both levels are pooled. Pure torch.
 
 Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017); Platt, "Probabilistic Outputs for
 Support Vector Machines" (1999). Both are fitted on images that nothing else was fitted to; neither changes a ranking.
+The bias and the pool do, where MODEL.NIGHTLAB.CLASS_BIAS and MERGE ask for them.
 """
 
 from collections.abc import Callable
@@ -10,26 +12,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# The buffers of a model that hold its calibration, and what they hold without any.
-UNCALIBRATED: dict[str, float | tuple[float, float]] = {
+from nightlab.modeling.merge import pooled
+
+# The buffers of a model that hold its calibration, and what they hold without any: of those by class, each class.
+UNCALIBRATED: dict[str, float | tuple[float, ...]] = {
     "image_temperature": 1.0,
     "region_temperature": 1.0,
     "detector.platt": (1.0, 0.0),
+    "class_bias": 0.0,
+    "merge_pool": (1.0, 0.0, 0.0),
 }
-# Of the part of a model, the buffer that a new training of it makes void.
-BUFFER_OF = dict(zip(("image_level", "region_level", "detector"), UNCALIBRATED, strict=True))
+# Of the part of a model, the buffers that a new training of it makes void.
+BUFFERS_OF = {
+    "image_level": ("image_temperature", "class_bias", "merge_pool"),
+    "region_level": ("region_temperature", "merge_pool"),
+    "detector": ("detector.platt",),
+}
 # Where everything that is fitted is right, the best temperature is 0: these are the ends.
 TEMPERATURES = (0.05, 20.0)
+# How much a squared step of one of their numbers away from what changes nothing costs the bias and the pool, in nats a
+# pixel: little where a class has many pixels, so that one which the held-out images hardly have stays where it is.
+RIDGE = 1e-3
 # Scores that tell the wrong way round would ask for a slope below zero, which turned the ranking round.
 LEAST_SLOPE = 0.05
 
 
-def reset(model: nn.Module, *parts: str) -> None:
-    """Take the calibration of the named parts (keys of `BUFFER_OF`) back, of all parts where none is named."""
+def reset(model: nn.Module, *names: str) -> None:
+    """Take back what the named buffers (keys of `UNCALIBRATED`) hold of a calibration, all where none is named."""
     buffers = dict(model.named_buffers())
-    for part, name in BUFFER_OF.items():
-        if name in buffers and (part in parts or not parts):
-            buffers[name].copy_(torch.tensor(UNCALIBRATED[name]))
+    for name in names or UNCALIBRATED:
+        if name in buffers:
+            value = torch.tensor(UNCALIBRATED[name])
+            buffers[name].copy_(value if value.dim() == buffers[name].dim() else value[..., None])
 
 
 def negative_log_likelihood(log_probabilities: Tensor, target: Tensor, temperature: float = 1.0) -> float:
@@ -51,6 +65,29 @@ def fit_temperature(log_probabilities: Tensor, target: Tensor) -> float:
 
     fitted = float(_minimum(torch.zeros(1), loss).exp())
     return min(max(fitted, TEMPERATURES[0]), TEMPERATURES[1])
+
+
+def fit_class_bias(log_probabilities: Tensor, target: Tensor) -> Tensor:
+    """The bias `[K]` of each class that gives classes `[N]`, under log-probabilities `[N, K]`, the least NLL; it undoes
+    what weighted losses and the choice of crops make of the frequency of classes."""
+    values = log_probabilities.double()
+
+    def loss(bias: Tensor) -> Tensor:
+        return F.cross_entropy(values + bias, target) + RIDGE * bias.square().sum()
+
+    return _minimum(torch.zeros(values.shape[1]), loss).float()
+
+
+def fit_pool(image: Tensor, merged: Tensor, target: Tensor) -> Tensor:
+    """The weights `[3, K]` of `merge.pooled` that give classes `[N]` the least NLL, from log-probabilities `[N, K]`."""
+    image, merged = image.double(), merged.double()
+    neutral = torch.tensor(UNCALIBRATED["merge_pool"], dtype=torch.float64)[:, None].expand(3, image.shape[1])
+
+    def loss(pool: Tensor) -> Tensor:
+        fit = F.nll_loss(pooled(image, merged, pool), target)
+        return fit + RIDGE * (pool - neutral).square().sum()
+
+    return _minimum(neutral.clone(), loss).float()
 
 
 def fit_platt(scores: Tensor, positive: Tensor) -> tuple[float, float]:

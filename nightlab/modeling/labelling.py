@@ -172,7 +172,12 @@ def candidates(model: NightLab, image: ImagePass, view: View) -> Tensor:
 def region_log_probabilities(model: NightLab, image: ImagePass, boxes: Tensor) -> Tensor:
     """P^R `[R, K + 1, h, w]` of regions `[R, 4]` of one frame at half of the crop's size: a crop then has about as many
     pixels as the frame has there."""
-    return resize_to(model.region_logits([image.frame], [boxes])[0], _grid(model)).log_softmax(dim=1)
+    return on_grid(model, model.region_logits([image.frame], [boxes])[0])
+
+
+def on_grid(model: NightLab, logits: Tensor) -> Tensor:
+    """`region_log_probabilities` of the region level's logits `[R, K + 1, ...]`."""
+    return resize_to(logits, _grid(model)).log_softmax(dim=1)
 
 
 def _grid(model: NightLab) -> Size:
@@ -190,7 +195,7 @@ def region_counts(model: NightLab, image: ImagePass, label: Tensor, boxes: Tenso
     grid = (region.shape[-2], region.shape[-1])
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
     used: list[bool] = model.region_level.used.tolist()
-    merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule)
+    merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule, pool=model.merge_pool)
     target = crop_labels(label, boxes, grid, beyond=len(used))  # no class: nothing is pasted there
     before, after = (box_counts(x.argmax(dim=1), target, len(used)) for x in (before, merged))
     return before, after

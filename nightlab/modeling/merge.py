@@ -15,7 +15,9 @@ from torch import Tensor
 
 from nightlab.modeling.regions import linear_taps
 
-RULES = ("posterior", "average", "replace")
+RULES = ("posterior", "average", "replace", "pooled")
+# Below this, logarithms of probabilities are one to a pool: whether 1e-6 or 1e-30, somebody is sure it is not so.
+LEAST = -14.0
 
 
 class Pasted(NamedTuple):
@@ -74,22 +76,34 @@ def resample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return torch.lerp(at_left, at_right, weight_x.to(image.dtype))
 
 
-def merge(image: Tensor, pasted: Pasted, used: Sequence[bool], rule: str = "posterior") -> Tensor:
+def merge(
+    image: Tensor, pasted: Pasted, used: Sequence[bool], rule: str = "posterior", pool: Tensor | None = None
+) -> Tensor:
     """Log-probabilities `[K, H, W]` of both levels together; outside of the regions exactly those of the image level.
 
     "posterior" keeps both posteriors: P(c) = p_R(c) for the region level's classes, and what it gives to *other* is
     shared among the remaining ones as the image level shares it, P(c) = p_R(other) p_I(c | not used). "average" is the
     mean of that posterior and the image level's. "replace" is the paper's: the region level's answer replaces the image
     level's where it names a class (with all K classes in use: everywhere inside the boxes), and where it says *other*
-    the image level stands.
+    the image level stands. "pooled" weighs the first and the image level by `pool` `[3, K]`, see `pooled`; without one
+    it is the first.
     """
-    probability, covered = pasted
-    region = probability[None].clamp(min=torch.finfo(torch.float32).tiny).log()
-    return fuse(image[None], region, used, rule, where=covered[None])[0]
+    return fuse(image[None], logarithms(pasted)[None], used, rule, where=pasted.covered[None], pool=pool)[0]
+
+
+def logarithms(pasted: Pasted) -> Tensor:
+    """Finite log-probabilities `[U + 1, H, W]` of P^R over the frame."""
+    return pasted.probability.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def fuse(
-    image: Tensor, region: Tensor, used: Sequence[bool], rule: str = "posterior", *, where: Tensor | None = None
+    image: Tensor,
+    region: Tensor,
+    used: Sequence[bool],
+    rule: str = "posterior",
+    *,
+    where: Tensor | None = None,
+    pool: Tensor | None = None,
 ) -> Tensor:
     """Aligned log-probabilities `[R, K, h, w]` and `[R, U + 1, h, w]` merged, `[R, K, h, w]`; `rule` as for `merge`.
 
@@ -119,7 +133,22 @@ def fuse(
         ],
         dim=1,
     )
-    return kept(torch.logaddexp(image, merged) - math.log(2), image) if rule == "average" else merged
+    if rule == "average":
+        return kept(torch.logaddexp(image, merged) - math.log(2), image)
+    return kept(pooled(image, merged, pool), image) if rule == "pooled" and pool is not None else merged
+
+
+def pooled(image: Tensor, merged: Tensor, pool: Tensor) -> Tensor:
+    """The logarithmic opinion pool of log-probabilities `[R, K, ...]` of P^I and P^M, the posterior of both levels, by
+    the weights `pool` `[3, K]`: log P(c) = a_c log P^M(c) + b_c log P^I(c) + d_c, but for a constant.
+
+    The image level knows the scene and the region level the details, and the region level has learned from crops around
+    hard regions, in which their classes are more frequent than where it is asked (Heskes, Selecting Weighting Factors
+    in Logarithmic Opinion Pools, NIPS 1997; Menon et al., Long-tail Learning via Logit Adjustment, ICLR 2021).
+    """
+    of_merged, of_image, bias = pool.to(image.dtype).view(3, -1, *(1,) * (image.dim() - 2))
+    scores = of_merged * merged.clamp(min=LEAST) + of_image * image.clamp(min=LEAST) + bias
+    return scores.log_softmax(dim=1)
 
 
 def _runs(used: Sequence[bool]) -> Iterator[tuple[bool, slice, slice]]:

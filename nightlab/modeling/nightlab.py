@@ -60,6 +60,8 @@ class NightLab(nn.Module):
     hard_class_mask: Tensor
     image_temperature: Tensor
     region_temperature: Tensor
+    class_bias: Tensor
+    merge_pool: Tensor
 
     @configurable
     def __init__(
@@ -84,6 +86,7 @@ class NightLab(nn.Module):
         return_image_level: bool = False,
         return_scores: bool = True,
         calibrate: bool = False,
+        adjust_classes: bool = False,
         labels: LabelRule | None = None,
     ):
         """
@@ -108,6 +111,8 @@ class NightLab(nn.Module):
                 levels' logits are divided by their temperature before anything is merged, and the detector's scores
                 become probabilities of gain. A level's own arg-max and the ranking of regions stay; what is merged may
                 change, for it mixes both posteriors.
+            adjust_classes: add the bias of each class that the checkpoint carries to the image level's logits (fitted
+                as the calibration; changes its arg-max).
             labels: how the detector's labels are made.
         """
         super().__init__()
@@ -127,6 +132,7 @@ class NightLab(nn.Module):
         self.return_image_level = return_image_level
         self.return_scores = return_scores
         self.calibrate = calibrate
+        self.adjust_classes = adjust_classes
         self.compiled = ""  # by which backend of torch.compile, where `inference.prepare` sets one
         self.labels = labels or LabelRule()
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
@@ -134,6 +140,9 @@ class NightLab(nn.Module):
         # Fitted on held-out data after training, part of the checkpoint too; the detector has its own.
         for name in ("image_temperature", "region_temperature"):
             self.register_buffer(name, torch.tensor(calibration.UNCALIBRATED[name]))
+        self.register_buffer("class_bias", torch.zeros(num_classes))
+        self.register_buffer("merge_pool", torch.zeros(3, num_classes))
+        calibration.reset(self)
         self.stage = stage
         trained = getattr(self, STAGE_PARTS[stage])
         if trained is None:
@@ -191,6 +200,7 @@ class NightLab(nn.Module):
             "return_image_level": nightlab.RETURN_IMAGE_LEVEL,
             "return_scores": nightlab.RETURN_SCORES,
             "calibrate": nightlab.CALIBRATE,
+            "adjust_classes": nightlab.CLASS_BIAS,
             "labels": LabelRule(
                 boxes=hardness.BOXES,
                 boxes_from=hardness.BOXES_FROM,
@@ -294,8 +304,14 @@ class NightLab(nn.Module):
         seen = self._fit(frame[None])
         size = (seen.shape[-2], seen.shape[-1])
         output = self.image_level(seen)
-        logits = self._tempered(output.logits[0], self.image_temperature)
+        logits = self._adjusted(output.logits)[0]
         return ImagePass(frame, size, output, self.image_level.map_at_image_size(logits, size))
+
+    def _adjusted(self, logits: Tensor) -> Tensor:
+        """The image level's logits `[B, K, h, w]` with what was fitted to them."""
+        if self.adjust_classes:
+            logits = logits + self.class_bias[:, None, None]
+        return self._tempered(logits, self.image_temperature)
 
     def _tempered(self, logits: Tensor, temperature: Tensor) -> Tensor:
         return logits.float() / temperature if self.calibrate else logits
@@ -441,7 +457,9 @@ class NightLab(nn.Module):
         level's outputs those in use."""
         if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
             return image_level
-        return merging.merge(image_level, merging.paste(region_logits, boxes, size, rows), used, self.merge_rule)
+        return merging.merge(
+            image_level, merging.paste(region_logits, boxes, size, rows), used, self.merge_rule, self.merge_pool
+        )
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False
@@ -449,7 +467,7 @@ class NightLab(nn.Module):
         """P^I `[K, *size]` of one frame `[3, H, W]`, seen at `scale` times the test size, mirrored where `flip`."""
         seen = self._fit(image[None], scale)
         seen = seen.flip(-1) if flip else seen
-        logits = self._tempered(self.image_level(seen).logits, self.image_temperature)
+        logits = self._adjusted(self.image_level(seen).logits)
         scores = self.image_level.map_at_image_size(logits[0], (seen.shape[-2], seen.shape[-1]))
         scores = scores.mapped(lambda rows: rows.flip(-1)) if flip else scores
         return scores.resized(size).mapped(posterior).whole()

@@ -9,11 +9,20 @@ from torch import nn
 
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
-from nightlab.engine.calibrate import fit, fit_file, fit_run, held_out_records, with_and_without, write_calibrated
+from nightlab.engine.calibrate import (
+    fit,
+    fit_file,
+    fit_merge,
+    fit_run,
+    fits_merge,
+    held_out_records,
+    with_and_without,
+    write_calibrated,
+)
 from nightlab.engine.calibration_sample import PIXELS, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
-from nightlab.modeling.calibration import UNCALIBRATED
+from nightlab.modeling.calibration import UNCALIBRATED, reset
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def test_overconfidence_is_found_and_predictions_stay(cfg):
         before = model([given])[0]["sem_seg"]
     document = fit(cfg, model)
     level = document["image_level"]
-    assert document["images"] == 2 and set(document) == {"images", "image_level"}
+    assert document["images"] == 2 and set(document) == {"images", "class_bias", "image_level"}
     assert level["pixels"] == 2 * PIXELS and sum(level["bins"]["pixels"]) == 2 * PIXELS
     assert level["temperature"] == pytest.approx(float(model.image_temperature)) and level["temperature"] > 1.5
     assert level["NLL_after"] < level["NLL"] and level["ECE_after"] < level["ECE"]
@@ -74,6 +83,30 @@ def test_both_levels_and_the_detector(cfg):
     assert len(found) == 4 and not model.calibrate
     plain, calibrated = (found[f"sem_seg_image_level, {way}"] for way in ("as it is", "calibrated"))
     assert calibrated["mIoU"] == pytest.approx(plain["mIoU"], abs=0.1) and calibrated["ECE"] < plain["ECE"]
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate):
+    """Levels of strong opinions, which are wrong: whoever weighs them knows better than both."""
+    cfg = add_regions(cfg)
+    cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS, cfg.MODEL.NIGHTLAB.CALIBRATE = "pooled", True, calibrate
+    model = lively(cfg)
+    document = fit(cfg, model)
+    assert all(document[name]["NLL_after"] < document[name]["NLL"] for name in ("class_bias", "merge"))
+    found = with_and_without(cfg, model)
+    whole = model.class_bias.clone(), model.merge_pool.clone()
+    reset(model)
+    fit_merge(cfg, model)
+    assert torch.equal(model.class_bias, whole[0]) and (calibrate or torch.equal(model.merge_pool, whole[1]))
+    plain = with_and_without(add_regions(cfg), lively(cfg))
+    assert found["sem_seg, as it is"]["ECE"] < plain["sem_seg, as it is"]["ECE"]
+    cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS = "posterior", False
+    reset(model)
+    fit_merge(cfg, model)
+    assert not model.class_bias.any()
+    cfg.MODEL.NIGHTLAB.MERGE, cfg.TEST.CALIBRATION_IMAGES = "pooled", 0
+    with pytest.raises(InputError, match=r"^TEST\.CALIBRATION_IMAGES: MODEL\.NIGHTLAB\.MERGE pooled"):
+        fits_merge(cfg)
 
 
 def test_targets_of_the_region_level_are_its_outputs(cfg):

@@ -142,11 +142,21 @@ def test_hdm_goes_on_from_a_model_with_rdn(dual, tmp_path):
     run(arguments(dual, "STAGES.DETECTOR", given))
     assert [folder.name for folder in (tmp_path / "out" / "stages").iterdir()] == ["hdm"]
     before, after = weights(rdn / "model_final.pth"), weights(tmp_path / "out" / "model_final.pth")
-    assert changed(before, after) - {"image_temperature", "region_temperature"} == {"detector"}
+    assert changed(before, after) - set(UNCALIBRATED) == {"detector"}
     alone = {key: value for key, value in before.items() if key.startswith(("image_", "hard_"))}
     torch.save({"model": alone}, tmp_path / "image.pth")
     with pytest.raises(InputError, match=r"image\.pth: made for another model: .* region_level"):
         run(arguments(dual, "STAGES.DETECTOR", str(tmp_path / "image.pth")))
+
+
+def test_hdm_learns_the_gain_of_what_is_merged(dual, tmp_path):
+    """The pool of both levels is fitted before gain is measured, and again when HDM has learned it."""
+    run(arguments(dual, "MODEL.NIGHTLAB.MERGE", "pooled"))
+    rdn, hdm = (weights(tmp_path / "out" / "stages" / stage / "model_final.pth") for stage in ("rdn", "hdm"))
+    neutral = torch.tensor(UNCALIBRATED["merge_pool"])[:, None].expand_as(rdn["merge_pool"])
+    assert torch.equal(rdn["merge_pool"], neutral) and not torch.equal(hdm["merge_pool"], neutral)
+    done = weights(tmp_path / "out" / "model_final.pth")["merge_pool"]
+    assert not torch.equal(done, neutral) and torch.isfinite(done).all()
 
 
 def test_hdm_learns_no_gain_on_images_that_a_level_was_fitted_to(dual, config, tiny_card, tmp_path):  # noqa: F811

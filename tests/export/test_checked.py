@@ -122,7 +122,9 @@ def test_leaving_out_regions_that_are_not_there_changes_nothing(predictor, image
 def test_the_graph_is_calibrated_as_the_model(predictor, images):
     calibrated = copy.deepcopy(predictor)
     model = calibrated.model
-    model.calibrate, model.score_thresh = True, 0.0
+    model.calibrate, model.score_thresh, model.adjust_classes, model.merge_rule = True, 0.0, True, "pooled"
+    model.class_bias.copy_(torch.linspace(-1, 1, len(model.class_bias)))
+    model.merge_pool.copy_(torch.tensor([[0.6], [0.5], [0.1]]))
     model.image_temperature.fill_(2.0)
     model.region_temperature.fill_(3.0)
     model.detector.platt.copy_(torch.tensor([0.5, -1.0]))

@@ -7,14 +7,18 @@ import torch
 from torch import nn
 
 from nightlab.modeling.calibration import (
+    BUFFERS_OF,
     LEAST_SLOPE,
     TEMPERATURES,
+    fit_class_bias,
     fit_platt,
+    fit_pool,
     fit_temperature,
     log_odds,
     negative_log_likelihood,
     reset,
 )
+from nightlab.modeling.merge import pooled
 
 
 def ninety_percent_sure(right):
@@ -77,12 +81,47 @@ def test_one_kind_alone_has_no_line(positive):
     assert fit_platt(torch.full((len(positive),), 0.5), torch.tensor(positive, dtype=torch.bool)) == (1.0, 0.0)
 
 
+def drawn(prior, number=200_000):
+    """Pixels of three classes of these frequencies, what is seen of each (a point in the plane, with noise), and the
+    log-probabilities of who knows the points but takes all classes for equally frequent."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.multinomial(torch.tensor(prior), number, replacement=True, generator=generator)
+    centres = torch.tensor([[0.0, 0], [1, 1], [0, 2]])
+    seen = centres[target] + 0.7 * torch.randn(number, 2, generator=generator)
+    likelihood = -torch.cdist(seen, centres).square() / (2 * 0.7**2)
+    return likelihood.log_softmax(dim=1), (likelihood + torch.tensor(prior).log()).log_softmax(dim=1), target
+
+
+def test_a_bias_brings_classes_back_to_their_frequency():
+    blind, true, target = drawn([0.9, 0.08, 0.02])
+    biased = (blind + fit_class_bias(blind, target)).log_softmax(dim=1)
+    reached, best, before = (negative_log_likelihood(x, target) for x in (biased, true, blind))
+    assert best <= reached < best + 0.01 < before - 0.1
+
+
+def test_a_class_that_is_not_there_is_not_given_up():
+    blind, _, target = drawn([0.9, 0.1, 0.0])
+    bias = fit_class_bias(blind, target)
+    assert -3 < bias[2] < bias[0] and bias.isfinite().all()
+
+
+def test_a_pool_finds_who_knows_which_class():
+    """One level knows the frequencies and hears little; the other hears all and takes classes for equally frequent."""
+    hears, best, target = drawn([0.9, 0.08, 0.02])
+    knows = torch.tensor([0.9, 0.08, 0.02]).log().expand(len(target), 3)
+    pool = fit_pool(knows, hears, target)
+    reached = negative_log_likelihood(pooled(knows, hears, pool), target)
+    assert reached < negative_log_likelihood(best, target) + 0.01
+    neutral = torch.tensor([[1.0], [0], [0]]).expand(3, 3)
+    assert torch.allclose(pooled(knows, hears, neutral).exp(), hears.exp(), atol=1e-5)
+
+
 def test_a_part_gives_its_own_calibration_back():
     model = nn.Module()
     model.detector = nn.Module()
     model.register_buffer("image_temperature", torch.tensor(3.0))
     model.detector.register_buffer("platt", torch.tensor([2.0, 5.0]))
-    reset(model, "detector", "region_level")
+    reset(model, *BUFFERS_OF["detector"], *BUFFERS_OF["region_level"])
     assert model.image_temperature == 3 and model.detector.platt.tolist() == [1, 0]
     reset(model)
     assert model.image_temperature == 1
