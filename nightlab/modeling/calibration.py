@@ -20,7 +20,7 @@ UNCALIBRATED: dict[str, float | tuple[float, ...]] = {
     "region_temperature": 1.0,
     "detector.platt": (1.0, 0.0),
     "class_bias": 0.0,
-    "merge_pool": (1.0, 0.0, 0.0),
+    "merge_pool": (1.0, 0.0),
 }
 # Of the part of a model, the buffers that a new training of it makes void.
 BUFFERS_OF = {
@@ -79,9 +79,9 @@ def fit_class_bias(log_probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def fit_pool(image: Tensor, merged: Tensor, target: Tensor) -> Tensor:
-    """The weights `[3, K]` of `merge.pooled` that give classes `[N]` the least NLL, from log-probabilities `[N, K]`."""
+    """The weights `[2, K]` of `merge.pooled` that give classes `[N]` the least NLL, from log-probabilities `[N, K]`."""
     image, merged = image.double(), merged.double()
-    neutral = torch.tensor(UNCALIBRATED["merge_pool"], dtype=torch.float64)[:, None].expand(3, image.shape[1])
+    neutral = torch.tensor(UNCALIBRATED["merge_pool"], dtype=torch.float64)[:, None].expand(2, image.shape[1])
 
     def loss(pool: Tensor) -> Tensor:
         fit = F.nll_loss(pooled(image, merged, pool), target)

@@ -85,7 +85,7 @@ def merge(
     shared among the remaining ones as the image level shares it, P(c) = p_R(other) p_I(c | not used). "average" is the
     mean of that posterior and the image level's. "replace" is the paper's: the region level's answer replaces the image
     level's where it names a class (with all K classes in use: everywhere inside the boxes), and where it says *other*
-    the image level stands. "pooled" weighs the first and the image level by `pool` `[3, K]`, see `pooled`; without one
+    the image level stands. "pooled" weighs the first and the image level by `pool` `[2, K]`, see `pooled`; without one
     it is the first.
     """
     return fuse(image[None], logarithms(pasted)[None], used, rule, where=pasted.covered[None], pool=pool)[0]
@@ -140,15 +140,14 @@ def fuse(
 
 def pooled(image: Tensor, merged: Tensor, pool: Tensor) -> Tensor:
     """The logarithmic opinion pool of log-probabilities `[R, K, ...]` of P^I and P^M, the posterior of both levels, by
-    the weights `pool` `[3, K]`: log P(c) = a_c log P^M(c) + b_c log P^I(c) + d_c, but for a constant.
+    the weights `pool` `[2, K]`: log P(c) = a_c log P^M(c) + b_c log P^I(c), but for a constant.
 
-    The image level knows the scene and the region level the details, and the region level has learned from crops around
-    hard regions, in which their classes are more frequent than where it is asked (Heskes, Selecting Weighting Factors
-    in Logarithmic Opinion Pools, NIPS 1997; Menon et al., Long-tail Learning via Logit Adjustment, ICLR 2021).
+    The image level knows the scene, the region level the details (Heskes, Selecting Weighting Factors in Logarithmic
+    Opinion Pools, NIPS 1997). A bias for each class beside the weights would say how frequent it is in the images that
+    these are fitted on, which gains where the test images are of their kind, and loses on other drives.
     """
-    of_merged, of_image, bias = pool.to(image.dtype).view(3, -1, *(1,) * (image.dim() - 2))
-    scores = of_merged * merged.clamp(min=LEAST) + of_image * image.clamp(min=LEAST) + bias
-    return scores.log_softmax(dim=1)
+    of_merged, of_image = pool.to(image.dtype).view(2, -1, *(1,) * (image.dim() - 2))
+    return (of_merged * merged.clamp(min=LEAST) + of_image * image.clamp(min=LEAST)).log_softmax(dim=1)
 
 
 def _runs(used: Sequence[bool]) -> Iterator[tuple[bool, slice, slice]]:

@@ -141,7 +141,7 @@ class NightLab(nn.Module):
         for name in ("image_temperature", "region_temperature"):
             self.register_buffer(name, torch.tensor(calibration.UNCALIBRATED[name]))
         self.register_buffer("class_bias", torch.zeros(num_classes))
-        self.register_buffer("merge_pool", torch.zeros(3, num_classes))
+        self.register_buffer("merge_pool", torch.zeros(2, num_classes))
         calibration.reset(self)
         self.stage = stage
         trained = getattr(self, STAGE_PARTS[stage])

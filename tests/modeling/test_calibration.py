@@ -106,14 +106,14 @@ def test_a_class_that_is_not_there_is_not_given_up():
 
 
 def test_a_pool_finds_who_knows_which_class():
-    """One level knows the frequencies and hears little; the other hears all and takes classes for equally frequent."""
-    hears, best, target = drawn([0.9, 0.08, 0.02])
+    """One level knows the frequencies and sees nothing; the other sees and takes all classes for equally frequent."""
+    sees, best, target = drawn([0.9, 0.08, 0.02])
     knows = torch.tensor([0.9, 0.08, 0.02]).log().expand(len(target), 3)
-    pool = fit_pool(knows, hears, target)
-    reached = negative_log_likelihood(pooled(knows, hears, pool), target)
+    pool = fit_pool(knows, sees, target)
+    reached = negative_log_likelihood(pooled(knows, sees, pool), target)
     assert reached < negative_log_likelihood(best, target) + 0.01
-    neutral = torch.tensor([[1.0], [0], [0]]).expand(3, 3)
-    assert torch.allclose(pooled(knows, hears, neutral).exp(), hears.exp(), atol=1e-5)
+    neutral = torch.tensor([[1.0], [0]]).expand(2, 3)
+    assert torch.allclose(pooled(knows, sees, neutral).exp(), sees.exp(), atol=1e-5)
 
 
 def test_a_part_gives_its_own_calibration_back():
