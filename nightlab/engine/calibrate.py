@@ -30,6 +30,7 @@ from nightlab.modeling.calibration import (
     fit_temperature,
     negative_log_likelihood,
     reset,
+    uncalibrated,
 )
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.nightlab import NightLab
@@ -130,12 +131,8 @@ def fit_merge(cfg: CfgNode, model: NightLab) -> None:
     Raises:
         InputError: as `held_out_records`.
     """
-    if cfg.MODEL.NIGHTLAB.MERGE != "pooled" and not cfg.MODEL.NIGHTLAB.CLASS_BIAS:
+    if not fits_merge(cfg):
         return
-    if not cfg.TEST.CALIBRATION_IMAGES:
-        raise InputError(
-            "TEST.CALIBRATION_IMAGES: 0 leaves nothing to fit MERGE pooled and CLASS_BIAS on; set it to 64"
-        )
     reset(model, "class_bias", "merge_pool")
     training = model.training
     samples = _sampled(cfg, model, held_out_records(cfg)[0])
@@ -150,13 +147,32 @@ def fits_merge(cfg: CfgNode) -> bool:
     Raises:
         InputError: it does, and leaves no images to fit on.
     """
-    wanted = cfg.MODEL.NIGHTLAB.MERGE == "pooled" or cfg.MODEL.NIGHTLAB.CLASS_BIAS
+    wanted = bool(_asked_for(cfg))
     if wanted and not cfg.TEST.CALIBRATION_IMAGES:
         raise InputError(
             "TEST.CALIBRATION_IMAGES: MODEL.NIGHTLAB.MERGE pooled and CLASS_BIAS are fitted on so many held-out images "
             "and these are 0; set it to 64"
         )
-    return bool(wanted)
+    return wanted
+
+
+def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
+    """Says in the log where the configuration asks for what a checkpoint does not have, and which changes nothing."""
+    buffers = dict(model.named_buffers())
+    for key, name in _asked_for(cfg).items():
+        if torch.equal(buffers[name], uncalibrated(name, buffers[name])):
+            logger.warning(
+                "%s: was made without what MODEL.NIGHTLAB.%s asks for, which changes nothing; fit it by "
+                "tools/calibrate.py",
+                weights,
+                key,
+            )
+
+
+def _asked_for(cfg: CfgNode) -> dict[str, str]:
+    """Of what a configuration may ask for beside the calibration, the keys that do, and the buffer of each."""
+    keys = {"MERGE pooled": "merge_pool"} if cfg.MODEL.NIGHTLAB.MERGE == "pooled" else {}
+    return keys | ({"CLASS_BIAS True": "class_bias"} if cfg.MODEL.NIGHTLAB.CLASS_BIAS else {})
 
 
 def _sampled(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) -> dict[str, Sample]:

@@ -24,7 +24,7 @@ from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.data.workers import explained_death
 from nightlab.engine.alone import alone_in, check_writable
-from nightlab.engine.calibrate import fit_run
+from nightlab.engine.calibrate import fit_run, warn_unfitted
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
 from nightlab.engine.faults import DeadWorkers
@@ -224,6 +224,7 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
     """Load `weights` into `model` and evaluate it on every data set of DATASETS.TEST."""
     checkpoint = NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(weights, checkpointables=[])
     check_hard_classes(cfg, unwrap(model), weights)
+    warn_unfitted(cfg, unwrap(model), weights)
     extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
     if unwrap(model).region_level is not None:
         extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS

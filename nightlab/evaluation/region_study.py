@@ -177,7 +177,7 @@ class RegionStudy:
         merged = image.log_probabilities
         if len(boxes):
             crops = crop_and_zoom(image.frame, boxes, self.model.rule.crop_size)
-            logits = self.model.image_level(crops).logits
+            logits = self.model.adjusted(self.model.image_level(crops).logits)
             logits = self.model.image_level.at_image_size(logits, self.model.rule.crop_size)
             # All classes are in use, so *other* gets nothing.
             logits = torch.cat([logits, torch.full_like(logits[:, :1], UNUSED)], dim=1)

@@ -42,8 +42,13 @@ def reset(model: nn.Module, *names: str) -> None:
     buffers = dict(model.named_buffers())
     for name in names or UNCALIBRATED:
         if name in buffers:
-            value = torch.tensor(UNCALIBRATED[name])
-            buffers[name].copy_(value if value.dim() == buffers[name].dim() else value[..., None])
+            buffers[name].copy_(uncalibrated(name, buffers[name]))
+
+
+def uncalibrated(name: str, buffer: Tensor) -> Tensor:
+    """What a buffer (a key of `UNCALIBRATED`) holds without a calibration, in its shape and place."""
+    value = buffer.new_tensor(UNCALIBRATED[name])
+    return (value if value.dim() == buffer.dim() else value[..., None]).expand_as(buffer)
 
 
 def negative_log_likelihood(log_probabilities: Tensor, target: Tensor, temperature: float = 1.0) -> float:

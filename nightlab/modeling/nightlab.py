@@ -304,10 +304,10 @@ class NightLab(nn.Module):
         seen = self._fit(frame[None])
         size = (seen.shape[-2], seen.shape[-1])
         output = self.image_level(seen)
-        logits = self._adjusted(output.logits)[0]
+        logits = self.adjusted(output.logits)[0]
         return ImagePass(frame, size, output, self.image_level.map_at_image_size(logits, size))
 
-    def _adjusted(self, logits: Tensor) -> Tensor:
+    def adjusted(self, logits: Tensor) -> Tensor:
         """The image level's logits `[B, K, h, w]` with what was fitted to them."""
         if self.adjust_classes:
             logits = logits + self.class_bias[:, None, None]
@@ -467,7 +467,7 @@ class NightLab(nn.Module):
         """P^I `[K, *size]` of one frame `[3, H, W]`, seen at `scale` times the test size, mirrored where `flip`."""
         seen = self._fit(image[None], scale)
         seen = seen.flip(-1) if flip else seen
-        logits = self._adjusted(self.image_level(seen).logits)
+        logits = self.adjusted(self.image_level(seen).logits)
         scores = self.image_level.map_at_image_size(logits[0], (seen.shape[-2], seen.shape[-1]))
         scores = scores.mapped(lambda rows: rows.flip(-1)) if flip else scores
         return scores.resized(size).mapped(posterior).whole()

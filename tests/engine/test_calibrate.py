@@ -16,6 +16,7 @@ from nightlab.engine.calibrate import (
     fit_run,
     fits_merge,
     held_out_records,
+    warn_unfitted,
     with_and_without,
     write_calibrated,
 )
@@ -86,12 +87,17 @@ def test_both_levels_and_the_detector(cfg):
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
-def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate):
+def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog):
     """Levels of strong opinions, which are wrong: whoever weighs them knows better than both."""
     cfg = add_regions(cfg)
     cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS, cfg.MODEL.NIGHTLAB.CALIBRATE = "pooled", True, calibrate
     model = lively(cfg)
+    warn_unfitted(cfg, model, "new.pth")
+    assert "new.pth: was made without what MODEL.NIGHTLAB.MERGE pooled asks for" in caplog.text
+    caplog.clear()
     document = fit(cfg, model)
+    warn_unfitted(cfg, model, "new.pth")
+    assert "was made without" not in caplog.text
     assert all(document[name]["NLL_after"] < document[name]["NLL"] for name in ("class_bias", "merge"))
     found = with_and_without(cfg, model)
     whole = model.class_bias.clone(), model.merge_pool.clone()
