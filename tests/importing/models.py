@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from nightlab.modeling.calibration import UNCALIBRATED
+
 EMBED, DEPTHS, HEADS = 8, (2, 2, 2, 1), (1, 2, 2, 4)
 
 
@@ -10,7 +12,7 @@ def liven(model: nn.Module) -> nn.Module:
     """Random biases, norms, BatchNorm statistics and position biases, so that every tensor matters."""
     generator = torch.Generator().manual_seed(3)
     for name, value in model.state_dict().items():
-        if not value.dtype.is_floating_point or value.ndim == 0:  # temperatures are no weights
+        if not value.dtype.is_floating_point or name in UNCALIBRATED:
             continue
         noise = torch.randn(value.shape, generator=generator)
         if name.endswith("running_var"):
