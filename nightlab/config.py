@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -384,8 +385,14 @@ def settings_of(values: Mapping[str, Any], leave: Sequence[str] = ()) -> dict[st
 
 
 def changed_settings(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """What to say of each setting that differs."""
+    """What to say of each setting that differs; what `old` does not know yet was as it is by default."""
+    old = {key: value for key, value in _default_settings().items() if key in new} | dict(old)
     return [f"{k}: {old.get(k)} is now {new.get(k)}" for k in {**old, **new} if old.get(k) != new.get(k)]
+
+
+@cache
+def _default_settings() -> dict[str, object]:
+    return settings_of(default_config())
 
 
 def _widened(cfg: CfgNode, opts: Sequence[str]) -> list[str]:

@@ -25,8 +25,12 @@ from nightlab.errors import exits_on_input_error
 from nightlab.files import write_json
 from nightlab.modeling.calibration import LEAST_SLOPE
 
-LEVELS = {"image_level": "image level", "region_level": "region level, in its regions"}
-SWITCHES = {"class_bias": "image level, CLASS_BIAS", "merge": "both levels, MERGE pooled"}
+FITTED = {
+    "image_level": "image level",
+    "region_level": "region level, in its regions",
+    "class_bias": "image level, CLASS_BIAS",
+    "merge": "both levels, MERGE pooled",
+}
 FIGURES = ("mIoU", "ECE")
 
 
@@ -54,11 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fitted(document: dict[str, Any]) -> str:
     """What was fitted, as a table and, of the detector, a line."""
     rows = []
-    for level, name in (LEVELS | SWITCHES).items():
+    for level, name in FITTED.items():
         if level in document:
             d = document[level]
             values = ["", "", ""]
-            if level in LEVELS:
+            if "temperature" in d:
                 values = [f"{d['temperature']:.3f}", *(f"{d[key]:.2f}" for key in ("ECE", "ECE_after"))]
             rows.append([name, d["pixels"], *values, *(f"{d[key]:.4f}" for key in ("NLL", "NLL_after"))])
     headers = ["fitted on held-out pixels", "number", "temperature", "ECE, %", "after", "NLL, nats", "after"]

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from nightlab.config import changed_settings, default_config, load_config, settings_of
+from nightlab.config import changed_settings, load_config, settings_of
 from nightlab.engine.plan import CHOICES
 from nightlab.engine.stages import BEST, LAST
 from nightlab.errors import InputError, enumerate_some, shortened
@@ -21,6 +20,8 @@ TRAIN_NET = Path(__file__).resolve().parents[2] / "projects" / "NightLab" / "tra
 SETTINGS = "row.json"
 LOG = "ablation.log"
 PLACES = ("OUTPUT_DIR", "MODEL.DEVICE", "STAGES.IMAGE_LEVEL", "STAGES.DETECTOR")
+# What a folder is known by beside its settings, where it was begun before that was written down.
+STARTS_ALONE = {"image level of": "", "detector of": "", "stage": "all"}
 # How a training ends that a signal stopped: with a checkpoint, or outside of its loop at once. Both can be resumed.
 STOPS = (STOPPED, -signal.SIGTERM, -signal.SIGINT)
 
@@ -138,9 +139,7 @@ def check_settings(study: Study, output: Path, row: Row, seed: int) -> None:
         old = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: cannot be read ({error}); delete the folder to run it anew") from None
-    # What did not exist yet when the folder was begun was as it is by default.
-    old = {key: value for key, value in _defaults().items() if key in new} | old
-    if changed := changed_settings(old, new):
+    if changed := changed_settings(STARTS_ALONE | old, new):
         raise InputError(
             f"{path.parent}: was begun with other settings ({enumerate_some(changed, 3)}); delete the folder to run it "
             f"anew, delete {SETTINGS} in it to count it as it is, or give the row another name"
@@ -157,8 +156,3 @@ def _starts(study: Study, output: Path, row: Row, seed: int) -> dict[str, Path]:
     }
     rows = {other.name: other for other in study.rows}
     return {key: study.run_folder(output, rows[name], seed) / file for key, (name, file) in starts.items() if name}
-
-
-@cache
-def _defaults() -> dict[str, object]:
-    return settings_of(default_config(), leave=PLACES) | {"image level of": "", "detector of": "", "stage": "all"}

@@ -158,9 +158,9 @@ def fits_merge(cfg: CfgNode) -> bool:
 
 def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
     """Says in the log where the configuration asks for what a checkpoint does not have, and which changes nothing."""
-    buffers = dict(model.named_buffers())
     for key, name in _asked_for(cfg).items():
-        if torch.equal(buffers[name], uncalibrated(name, buffers[name])):
+        buffer = model.get_buffer(name)
+        if torch.equal(buffer, uncalibrated(name, buffer)):
             logger.warning(
                 "%s: was made without what MODEL.NIGHTLAB.%s asks for, which changes nothing; fit it by "
                 "tools/calibrate.py",
@@ -201,12 +201,9 @@ def _fit_pool(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
     both, target = samples["both"]
     used: list[bool] = model.region_level.used.tolist()
     image, region = both[:, : len(used)], both[:, len(used) :]
-    if model.adjust_classes:
-        image = image + model.class_bias.cpu()
-    if model.calibrate:
-        image, region = image / model.image_temperature.cpu(), region / model.region_temperature.cpu()
-    image, region = image.log_softmax(dim=1), region.log_softmax(dim=1)
-    merged = merging.fuse(image[..., None, None], region[..., None, None], used)[..., 0, 0]
+    image, region = (part[..., None, None].to(model.device) for part in (image, region))
+    image, region = model.adjusted(image).log_softmax(dim=1), model.tempered_region(region).log_softmax(dim=1)
+    image, merged = (part[..., 0, 0].cpu() for part in (image, merging.fuse(image, region, used)))
     pool = fit_pool(image, merged, target)
     model.merge_pool.copy_(pool)
     return {"merge": _fitted("pool of both levels", merged, merging.pooled(image, merged, pool), target)}

@@ -12,6 +12,7 @@ from nightlab.data import catalog
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import unpaired_crops
 from nightlab.data.stage_data import LATER
+from nightlab.engine.calibrate import fits_merge
 from nightlab.engine.optimizer import check_optimizer
 from nightlab.engine.step import check_batch
 from nightlab.engine.validation import classes_named_hard
@@ -115,7 +116,7 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
     Raises:
         InputError: the configuration has none of them, or not the data that one of them, or the evaluation after them,
             needs; HARD_CLASSES would be needed, or a detector, or names a stranger; a batch cannot be shared out; an
-            optimiser is unknown.
+            optimiser is unknown; or as `fits_merge`.
     """
     stages = stages_of(cfg)
     chosen = [stage for stage in stages if stage in CHOICES[choice]]
@@ -154,6 +155,7 @@ def plan(cfg: CfgNode, choice: str = "all") -> list[str]:
                 "each way; take larger crops"
             )
     _check_held_out(cfg, chosen)
+    fits_merge(cfg)
     return chosen
 
 

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from nightlab.config import changed_settings, default_config, load_config, settings_of
+from nightlab.config import changed_settings, load_config, settings_of
 from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.data.workers import explained_death
@@ -107,9 +107,7 @@ def changed_since(cfg: CfgNode) -> list[str]:
         return [f"those before cannot be read: {error}"]
     if not isinstance(old, dict):
         return [f"those before cannot be read: {path} holds no keys"]
-    # What did not exist yet when it was written was as it is by default.
-    known = settings_of(default_config(), leave=["OUTPUT_DIR"]) | settings_of(old, leave=["OUTPUT_DIR"])
-    return changed_settings(known, settings_of(cfg, leave=["OUTPUT_DIR"]))
+    return changed_settings(*(settings_of(values, leave=["OUTPUT_DIR"]) for values in (old, cfg)))
 
 
 @contextmanager

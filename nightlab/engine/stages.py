@@ -22,7 +22,7 @@ from detectron2.utils import comm
 from nightlab.data.bad_files import readable
 from nightlab.data.held_out import split_records
 from nightlab.data.stage_data import LATER
-from nightlab.engine.calibrate import fit_merge, fits_merge
+from nightlab.engine.calibrate import fit_merge
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable, read_checkpoint, write_whole
 from nightlab.engine.fitted import FITTED, FittedTo
 from nightlab.engine.gains import GAINS
@@ -49,7 +49,6 @@ def train_stages(cfg: CfgNode, choice: str = "all", *, resume: bool = False, wat
         InputError: as `plan`, or a stage that they start from is not finished.
     """
     stages, chosen = stages_of(cfg), plan(cfg, choice)
-    fits_merge(cfg)  # or says now what would end it hours later
     model: Any = None
     for stage in chosen:
         stage_cfg = stage_config(cfg, stage)

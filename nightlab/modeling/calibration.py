@@ -86,7 +86,7 @@ def fit_class_bias(log_probabilities: Tensor, target: Tensor) -> Tensor:
 def fit_pool(image: Tensor, merged: Tensor, target: Tensor) -> Tensor:
     """The weights `[2, K]` of `merge.pooled` that give classes `[N]` the least NLL, from log-probabilities `[N, K]`."""
     image, merged = image.double(), merged.double()
-    neutral = torch.tensor(UNCALIBRATED["merge_pool"], dtype=torch.float64)[:, None].expand(2, image.shape[1])
+    neutral = uncalibrated("merge_pool", image.new_empty(2, image.shape[1]))
 
     def loss(pool: Tensor) -> Tensor:
         fit = F.nll_loss(pooled(image, merged, pool), target)

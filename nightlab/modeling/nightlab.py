@@ -138,11 +138,9 @@ class NightLab(nn.Module):
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))
         # Fitted on held-out data after training, part of the checkpoint too; the detector has its own.
-        for name in ("image_temperature", "region_temperature"):
-            self.register_buffer(name, torch.tensor(calibration.UNCALIBRATED[name]))
-        self.register_buffer("class_bias", torch.zeros(num_classes))
-        self.register_buffer("merge_pool", torch.zeros(2, num_classes))
-        calibration.reset(self)
+        by_class = {"class_bias": (num_classes,), "merge_pool": (2, num_classes)}
+        for name in ("image_temperature", "region_temperature", *by_class):
+            self.register_buffer(name, calibration.uncalibrated(name, torch.empty(by_class.get(name, ()))).clone())
         self.stage = stage
         trained = getattr(self, STAGE_PARTS[stage])
         if trained is None:
@@ -313,6 +311,10 @@ class NightLab(nn.Module):
             logits = logits + self.class_bias[:, None, None]
         return self._tempered(logits, self.image_temperature)
 
+    def tempered_region(self, logits: Tensor) -> Tensor:
+        """The region level's logits, likewise."""
+        return self._tempered(logits, self.region_temperature)
+
     def _tempered(self, logits: Tensor, temperature: Tensor) -> Tensor:
         return logits.float() / temperature if self.calibrate else logits
 
@@ -422,7 +424,7 @@ class NightLab(nn.Module):
             logits = self.region_level(filled).logits[: len(crops)]
         else:  # their number may be a symbol, in an export
             logits = self.region_level(crops).logits
-        logits = self._tempered(logits.float(), self.region_temperature)
+        logits = self.tempered_region(logits.float())
         if height % segmentor.step or width % segmentor.step:
             logits = segmentor.at_image_size(logits, (height, width))
         return logits
