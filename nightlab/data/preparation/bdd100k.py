@@ -55,13 +55,12 @@ def prepare_bdd100k_night(
         by, threshold: as for `night.judge`.
 
     Raises:
-        InputError: as `find`, `prepare`, `night.check_list`; or a JSON or the list cannot be read.
+        InputError: as `find`, `prepare`, `night.strangers`; or a JSON or the list cannot be read.
     """
     named = night.read_list(listed) if listed else None
     download = find(root, [NEW, OLD])
     part = Part("BDD100K 10k", "labels", ".jpg", download.images, download.labels, EXPECTED)
-    if named:
-        night.check_list(named, download.images)
+    strangers = night.strangers(named, download.images) if named else []
     # Damaged files matter where the times decide.
     times, damaged = night.read_times(_json_files(attributes, root))
     if damaged and by == "attribute" and not named:
@@ -74,6 +73,8 @@ def prepare_bdd100k_night(
     verdicts = night.judge({i: known[i] for i in ids}, times, threshold=threshold, listed=named, by=by)
     night.write_verdicts(output / VERDICTS, verdicts)
     report.remarks += download.remarks + damaged
+    if strangers:
+        report.remarks.append(f"of the night list, not in this copy: {enumerate_some(strangers)}")
     if named:
         lost = sorted({i for i in part.images if {i, i.partition("/")[2]} & named} - set(ids))
         report.remarks += [f"of the night list, without a usable label map: {enumerate_some(lost)}"] if lost else []

@@ -53,8 +53,8 @@ def summary(reports: Sequence[PartReport], output: Path, *cards: str) -> str:
 
 
 def status(reports: Sequence[PartReport]) -> int:
-    """Exit status: 1 where files were unusable."""
-    return 1 if any(report.faults for report in reports) else 0
+    """Exit status: 1 where files were unusable, or nothing is there of a split that was published."""
+    return 1 if any(report.faults or report.lost_splits for report in reports) else 0
 
 
 def _usable_names(cards: Sequence[str]) -> list[str]:

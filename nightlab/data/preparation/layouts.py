@@ -26,11 +26,15 @@ class Layout:
         tree: the layout for people, as it stands in messages.
         images: a pattern with the groups `split` and `name`, for the end of a path; None for labels alone.
         labels: such patterns, the best first: of each split those are taken that match the first one that any matches.
+        bare: such a pattern with an empty `split`, for where none of those matches: label maps in a folder of any name.
+        split: theirs.
     """
 
     tree: str
     images: str | None
     labels: tuple[str, ...]
+    bare: str | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,12 @@ def _match_all(root: Path, files: Sequence[str], layout: Layout) -> tuple[dict[s
         # A split is in one kind of files: another may be in other ids, and would fill in where one of these is lost.
         found = _match(root, files, pattern)
         labels |= {key: path for key, path in found.items() if key.partition("/")[0] not in known}
+    if not labels and layout.bare:
+        labels = _match(root, files, layout.bare, layout.split)
     return images, labels
 
 
-def _match(root: Path, files: Sequence[str], pattern: str) -> dict[str, Path]:
+def _match(root: Path, files: Sequence[str], pattern: str, split: str = "") -> dict[str, Path]:
     """Files by id. Raises InputError where two files claim one id: then two copies lie below one root."""
     expression = re.compile(f"(?:.*/)?{pattern}")
     above = "/".join(root.resolve().parts[-4:]).strip("/")  # so that `images/` itself may be named
@@ -145,7 +151,7 @@ def _match(root: Path, files: Sequence[str], pattern: str) -> dict[str, Path]:
         match = expression.fullmatch(f"{above}/{stem}{point}{ending.lower()}")
         if match is None:
             continue
-        key = f"{match['split']}/{match['name']}"
+        key = f"{match['split'] or split}/{match['name']}"
         path, other = root / file, found.get(key)
         if other is None or prepared_in(other.parent, "images"):  # what an earlier preparation made of this one
             found[key] = path

@@ -55,14 +55,20 @@ def judge(
     return verdicts
 
 
-def check_list(listed: frozenset[str], ids: Iterable[str]) -> None:
-    """Raises InputError where a list of night frames names one that is not among `ids`."""
+def strangers(listed: frozenset[str], ids: Iterable[str]) -> list[str]:
+    """Those of a list of night frames that are not among `ids`; a copy may lack some of a list made for another.
+
+    Raises:
+        InputError: they all are.
+    """
     known = {name for i in ids for name in (i, i.partition("/")[2])}
-    if strangers := sorted(listed - known):
+    missing = sorted(listed - known)
+    if len(missing) == len(listed):
         raise InputError(
-            f"the night list names {len(strangers)} frame(s) that are not there: {enumerate_some(strangers, 5)}; "
+            f"none of the {len(listed)} frame(s) that the night list names is there: {enumerate_some(missing, 5)}; "
             "write one name a line, as the image file's without its ending"
         )
+    return missing
 
 
 def agreement(verdicts: Iterable[Verdict], threshold: float = NIGHT_LUMINANCE) -> str:

@@ -39,6 +39,8 @@ PLUS = Layout(
         r"(?P<split>val)/(?:[^/]+/)?(?P<name>[^/]+?)(?:_labelIds)?_(?:labelT|t)rainIds\.png",
         r"(?P<split>val)/(?P<name>[^/]+)(?<!Ids)(?<!_color)\.png",
     ),
+    bare=r"(?P<split>)(?P<name>[^/]+)_labelIds\.png",  # all of it is validation
+    split="val",
 )
 EXPECTED = {"train": 2998, "val": 1299}
 # A training image that some copies, and the first archive of NightCity+, have in validation.

@@ -39,6 +39,11 @@ class PartReport:
     done: Counter[str] = field(default_factory=Counter)
     resized: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def lost_splits(self) -> list[str]:
+        """Published ones of which nothing is there."""
+        return [split for split in self.expected if not self.ids.get(split)]
+
     def add(self, split: str, image_id: str, outcome: Outcome) -> None:
         """Takes down what came of one pair."""
         if outcome.fault:

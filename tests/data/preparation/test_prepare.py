@@ -97,6 +97,16 @@ def test_plus_takes_the_images_that_were_prepared_before(tmp_path: Path, dataset
     assert len(labels_of("nightcity_plus_val")) == 2
 
 
+def test_plus_without_its_folder(tmp_path: Path, datasets: Path) -> None:
+    plus = trees.nightcity_plus(tmp_path / "plus")
+    flat = (plus / "val").rename(tmp_path / "flat")
+    nightcity(datasets, original=trees.nightcity(tmp_path / "a"), plus=flat)
+    assert len(labels_of("nightcity_plus_val")) == 2
+    trees.label(flat / "val" / "Paris_0000_labelIds.png", trees.LABEL_IDS[::-1])
+    (_, report) = nightcity(datasets, original=tmp_path / "a", plus=flat)
+    assert report.ids == {"val": ["val/Paris_0000"]}, "the folder counts where there is one"
+
+
 def test_labels_of_nightcity_do_not_pass_for_those_of_plus(tmp_path: Path, datasets: Path) -> None:
     root = trees.nightcity(tmp_path / "a")
     copy = tmp_path / "copy" / "val"
@@ -336,8 +346,12 @@ def test_bdd100k_by_a_list(tmp_path: Path, datasets: Path) -> None:
     (tmp_path / "night.txt").write_text("d0\nn3\nd2\n")
     prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
     assert not (output / "lists" / "val_day.txt").exists(), "no list of an earlier rule is left"
+    (tmp_path / "night.txt").write_text("d9\nn3\n")
+    (report,) = prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
+    assert labels_of("bdd100k_night_val_night").keys() == {"val/n3"}
+    assert "of the night list, not in this copy: d9" in report.remarks
     (tmp_path / "night.txt").write_text("d9\n")
-    with pytest.raises(InputError, match=r"names 1 frame.* d9"):
+    with pytest.raises(InputError, match=r"none of the 1 frame.* d9"):
         prepare_bdd100k_night(root, output, listed=tmp_path / "night.txt", progress=False)
 
 
@@ -388,6 +402,9 @@ def test_the_commands(
     assert command("prepare_cityscapes").main([str(trees.cityscapes_download(tmp_path / "c"))]) == 0
     assert command("prepare_bdd100k_night").main([str(trees.bdd100k(tmp_path / "b")), "--by", "luminance"]) == 0
     assert "bdd100k_night_val_night" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "c/gtFine/val")
+    assert command("prepare_cityscapes").main([str(tmp_path / "c")]) == 1, "a published split is not there"
+    assert "val: 0 pairs, 500 published" in capsys.readouterr().out
     assert command("prepare_cityscapes").main([str(tmp_path / "absent")]) == 2
     assert "no such folder" in capsys.readouterr().err
 
