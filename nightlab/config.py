@@ -132,8 +132,9 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.NMS_THRESH = 0.5
     cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
     # "posterior" keeps what both levels say, "average" is the mean of that and P^I, "replace" the paper's; "pooled"
-    # weighs the first and P^I by class, as fitted on held-out images before HDM learns gain, and again after training.
-    cfg.MODEL.NIGHTLAB.MERGE = "posterior"
+    # weighs the first and P^I by class, as fitted on held-out images before HDM learns gain, and again after training:
+    # where nothing is held out, or the checkpoint has no such weights, it is the first.
+    cfg.MODEL.NIGHTLAB.MERGE = "pooled"
     # Apply the calibration that the checkpoint carries: temperatures of both levels before merging, and probabilities
     # of gain as scores of regions, which SCORE_THRESH then is about. It moves confidence, and a little what is merged;
     # what a level says alone and the order of regions stay. False: predictions are those of the bare weights.

@@ -142,25 +142,33 @@ def fit_merge(cfg: CfgNode, model: NightLab) -> None:
 
 
 def fits_merge(cfg: CfgNode) -> bool:
-    """Whether the configuration asks for it.
+    """Whether the configuration asks for it, and leaves images to fit on: without any, both levels are merged by their
+    posteriors.
 
     Raises:
-        InputError: it does, and leaves no images to fit on.
+        InputError: as `held_out_records`, with CLASS_BIAS, which nothing can stand for.
     """
-    wanted = bool(_asked_for(cfg))
-    if wanted and not cfg.TEST.CALIBRATION_IMAGES:
-        raise InputError(
-            "TEST.CALIBRATION_IMAGES: MODEL.NIGHTLAB.MERGE pooled and CLASS_BIAS are fitted on so many held-out images "
-            "and these are 0; set it to 64"
-        )
-    return wanted
+    if not _asked_for(cfg):
+        return False
+    try:
+        if not cfg.TEST.CALIBRATION_IMAGES:
+            raise InputError(
+                "TEST.CALIBRATION_IMAGES: MODEL.NIGHTLAB.CLASS_BIAS is fitted on so many held-out images and these are "
+                "0; set it to 64"
+            )
+        held_out_records(cfg)
+    except InputError as error:
+        if cfg.MODEL.NIGHTLAB.CLASS_BIAS:
+            raise
+        logger.info("both levels are merged by their posteriors, for no weights can be fitted: %s", error)
+        return False
+    return True
 
 
 def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
     """Says in the log where the configuration asks for what a checkpoint does not have, and which changes nothing."""
-    for key, name in _asked_for(cfg).items():
-        buffer = model.get_buffer(name)
-        if torch.equal(buffer, uncalibrated(name, buffer)):
+    for name, key in _asked_for(cfg).items():
+        if is_unfitted(model, name):
             logger.warning(
                 "%s: was made without what MODEL.NIGHTLAB.%s asks for, which changes nothing; fit it by "
                 "tools/calibrate.py",
@@ -169,10 +177,17 @@ def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
             )
 
 
+def is_unfitted(model: NightLab, name: str) -> bool:
+    """Whether a buffer (a key of `UNCALIBRATED`) is as if nothing had been fitted."""
+    buffer = model.get_buffer(name)
+    return torch.equal(buffer, uncalibrated(name, buffer))
+
+
 def _asked_for(cfg: CfgNode) -> dict[str, str]:
-    """Of what a configuration may ask for beside the calibration, the keys that do, and the buffer of each."""
-    keys = {"MERGE pooled": "merge_pool"} if cfg.MODEL.NIGHTLAB.MERGE == "pooled" else {}
-    return keys | ({"CLASS_BIAS True": "class_bias"} if cfg.MODEL.NIGHTLAB.CLASS_BIAS else {})
+    """Of what a configuration may ask for beside the calibration, the buffer, and the key that does."""
+    pooled = cfg.MODEL.NIGHTLAB.MERGE == "pooled" and cfg.MODEL.REGION.ENABLED
+    names = {"merge_pool": "MERGE pooled"} if pooled else {}
+    return names | ({"class_bias": "CLASS_BIAS True"} if cfg.MODEL.NIGHTLAB.CLASS_BIAS else {})
 
 
 def _sampled(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) -> dict[str, Sample]:

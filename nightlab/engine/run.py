@@ -24,7 +24,7 @@ from nightlab.data import catalog
 from nightlab.data.loader import build_test_loader
 from nightlab.data.workers import explained_death
 from nightlab.engine.alone import alone_in, check_writable
-from nightlab.engine.calibrate import fit_run, warn_unfitted
+from nightlab.engine.calibrate import fit_run, is_unfitted, warn_unfitted
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.engine.environment import record_environment
 from nightlab.engine.faults import DeadWorkers
@@ -226,7 +226,8 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
     extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
     if unwrap(model).region_level is not None:
         extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS
-        extra["merge"] = cfg.MODEL.NIGHTLAB.MERGE
+        rule = cfg.MODEL.NIGHTLAB.MERGE
+        extra["merge"] = "posterior" if rule == "pooled" and is_unfitted(unwrap(model), "merge_pool") else rule
     extra["calibrated"] = cfg.MODEL.NIGHTLAB.CALIBRATE
     extra["class_bias"] = cfg.MODEL.NIGHTLAB.CLASS_BIAS
     extra["precision"] = how_tested(cfg)

@@ -16,6 +16,7 @@ from nightlab.engine.calibrate import (
     fit_run,
     fits_merge,
     held_out_records,
+    is_unfitted,
     warn_unfitted,
     with_and_without,
     write_calibrated,
@@ -104,14 +105,29 @@ def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog):
     reset(model)
     fit_merge(cfg, model)
     assert torch.equal(model.class_bias, whole[0]) and (calibrate or torch.equal(model.merge_pool, whole[1]))
-    plain = with_and_without(add_regions(cfg), lively(cfg))
-    assert found["sem_seg, as it is"]["ECE"] < plain["sem_seg, as it is"]["ECE"]
     cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS = "posterior", False
+    plain = with_and_without(cfg, lively(cfg))
+    assert found["sem_seg, as it is"]["ECE"] < plain["sem_seg, as it is"]["ECE"]
     reset(model)
     fit_merge(cfg, model)
-    assert not model.class_bias.any()
-    cfg.MODEL.NIGHTLAB.MERGE, cfg.TEST.CALIBRATION_IMAGES = "pooled", 0
-    with pytest.raises(InputError, match=r"^TEST\.CALIBRATION_IMAGES: MODEL\.NIGHTLAB\.MERGE pooled"):
+    assert is_unfitted(model, "class_bias") and is_unfitted(model, "merge_pool")
+
+
+def test_without_held_out_images_both_levels_are_merged_by_their_posteriors(cfg, caplog):
+    cfg = add_regions(cfg)
+    model = lively(cfg)
+    assert fits_merge(cfg), "the default"
+    cfg.TEST.CALIBRATION_IMAGES = 0
+    with caplog.at_level("INFO"):
+        fit_merge(cfg, model)
+    assert "merged by their posteriors" in caplog.text and is_unfitted(model, "merge_pool")
+    given = TestMapper()(catalog.load(cfg.DATASETS.VAL)[0])
+    with torch.no_grad():
+        pooled = model([given])[0]["sem_seg"].exp()
+        model.merge_rule = "posterior"
+        torch.testing.assert_close(pooled, model([given])[0]["sem_seg"].exp(), rtol=1e-4, atol=1e-5)
+    cfg.MODEL.NIGHTLAB.CLASS_BIAS = True
+    with pytest.raises(InputError, match=r"^TEST\.CALIBRATION_IMAGES: MODEL\.NIGHTLAB\.CLASS_BIAS"):
         fits_merge(cfg)
 
 
