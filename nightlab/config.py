@@ -132,15 +132,16 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.NMS_THRESH = 0.5
     cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
     # "posterior" keeps what both levels say, "average" is the mean of that and P^I, "replace" the paper's; "pooled"
-    # weighs the first and P^I by class, as fitted on held-out images before HDM learns gain, and again after training:
-    # where nothing is held out, or the checkpoint has no such weights, it is the first.
+    # weighs the first and P^I by class, as fitted on held-out images before HDM learns gain, and again after training;
+    # it is the first where nothing is held out, or each half of those images says that the other's weights do not help.
     cfg.MODEL.NIGHTLAB.MERGE = "pooled"
     # Apply the calibration that the checkpoint carries: temperatures of both levels before merging, and probabilities
     # of gain as scores of regions, which SCORE_THRESH then is about. It moves confidence, and a little what is merged;
     # what a level says alone and the order of regions stay. False: predictions are those of the bare weights.
     cfg.MODEL.NIGHTLAB.CALIBRATE = False
     # Add the bias of each class that the checkpoint carries, fitted in the same way, to the image level's logits: what
-    # CLASS_WEIGHTS, and crops that are drawn for rare classes, make too frequent comes back to its frequency.
+    # CLASS_WEIGHTS, and crops that are drawn for rare classes, make too frequent comes back to its frequency; on the
+    # same condition.
     cfg.MODEL.NIGHTLAB.CLASS_BIAS = False
     # Also return P^I, as sem_seg_image_level (evaluation turns it on).
     cfg.MODEL.NIGHTLAB.RETURN_IMAGE_LEVEL = False

@@ -31,6 +31,16 @@ FITTED = {
     "class_bias": "image level, CLASS_BIAS",
     "merge": "both levels, MERGE pooled",
 }
+# Of the table: headers (told apart by blanks), and each one's figure.
+COLUMNS = {
+    "temperature": ("temperature", ".3f"),
+    "ECE, %": ("ECE", ".2f"),
+    "after": ("ECE_after", ".2f"),
+    "NLL, nats": ("NLL", ".4f"),
+    "after ": ("NLL_after", ".4f"),
+    "mIoU, %": ("mIoU", ".2f"),
+    "after  ": ("mIoU_after", ".2f"),
+}
 FIGURES = ("mIoU", "ECE")
 
 
@@ -61,12 +71,14 @@ def _fitted(document: dict[str, Any]) -> str:
     for level, name in FITTED.items():
         if level in document:
             d = document[level]
-            values = ["", "", ""]
-            if "temperature" in d:
-                values = [f"{d['temperature']:.3f}", *(f"{d[key]:.2f}" for key in ("ECE", "ECE_after"))]
-            rows.append([name, d["pixels"], *values, *(f"{d[key]:.4f}" for key in ("NLL", "NLL_after"))])
-    headers = ["fitted on held-out pixels", "number", "temperature", "ECE, %", "after", "NLL, nats", "after"]
+            values = [f"{d[key]:{form}}" if key in d else "" for key, form in COLUMNS.values()]
+            rows.append([name, d["pixels"], *values, {True: "yes", False: "no"}.get(d.get("kept"), "")])
+    headers = ["fitted on held-out pixels", "number", *(column.strip() for column in COLUMNS), "kept"]
     lines = [tabulate(rows, headers, disable_numparse=True)]
+    if any("kept" in document[level] for level in FITTED if level in document):
+        lines.append(
+            "CLASS_BIAS and MERGE: each half of the images by what the other says; kept where that gains mIoU."
+        )
     if "detector" in document:
         d = document["detector"]
         line = f"{d['slope']:.3f} x log-odds of the score {d['offset']:+.3f}"

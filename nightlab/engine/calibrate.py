@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nightlab.data.held_out import share_held_out, share_of_process, split_records
 from nightlab.data.mapper import TestMapper
-from nightlab.engine.calibration_sample import Sample, sample_levels
+from nightlab.engine.calibration_sample import Sample, cross_fitted, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer, is_usable
 from nightlab.errors import InputError, shortened
 from nightlab.evaluation.calibration import as_json, expected_error, sampled_counts
@@ -113,7 +113,7 @@ def fit(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
     document: dict[str, Any] = {"images": len(images)} | _fit_bias(model, samples)
     for level, buffer in (("image_level", model.image_temperature), ("region_level", model.region_temperature)):
         if level in samples:
-            temperature = fit_temperature(*samples[level])
+            temperature = fit_temperature(samples[level].log_probabilities, samples[level].target)
             buffer.fill_(temperature)
             found = document[level] = {"temperature": temperature, **_figures(samples[level], temperature)}
             logger.info("%s: temperature %.3f, NLL %.4f to %.4f", level, temperature, found["NLL"], found["NLL_after"])
@@ -169,9 +169,9 @@ def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
     """Says in the log where the configuration asks for what a checkpoint does not have, and which changes nothing."""
     for name, key in _asked_for(cfg).items():
         if is_unfitted(model, name):
-            logger.warning(
-                "%s: was made without what MODEL.NIGHTLAB.%s asks for, which changes nothing; fit it by "
-                "tools/calibrate.py",
+            logger.info(
+                "%s: MODEL.NIGHTLAB.%s changes nothing, for the checkpoint has none: it was not fitted, or did not "
+                "carry over from one half of the held-out images to the other; tools/calibrate.py tells and fits",
                 weights,
                 key,
             )
@@ -197,37 +197,42 @@ def _sampled(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) ->
 
 
 def _fit_bias(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
-    """Fit the bias of each class in place; with CLASS_BIAS, the sample of the image level gets it, too."""
+    """Fit the bias of each class in place, where it carries over; with CLASS_BIAS, the sample of the image level gets
+    it, too."""
     if "image_level" not in samples:
         return {}
-    values, target = samples["image_level"]
-    bias = fit_class_bias(values, target)
-    model.class_bias.copy_(bias)
-    biased = (values + bias).log_softmax(dim=1)
-    if model.adjust_classes:
-        samples["image_level"] = Sample(biased, target)
-    return {"class_bias": _fitted("class bias", values, biased, target)}
+    values, target, later = samples["image_level"]
+
+    def biased(on: Tensor, of: Tensor) -> Tensor:
+        return (values[of] + fit_class_bias(values[on], target[on])).log_softmax(dim=1)
+
+    document = cross_fitted("class bias", samples["image_level"], biased)
+    if document["kept"]:
+        model.class_bias.copy_(fit_class_bias(values, target))
+        if model.adjust_classes:
+            samples["image_level"] = Sample((values + model.class_bias.cpu()).log_softmax(dim=1), target, later)
+    return {"class_bias": document}
 
 
 def _fit_pool(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
-    """Fit in place by what weights both levels are pooled, as they say it with what was fitted before."""
+    """Fit in place, where it carries over, by what weights both levels are pooled, as they say it with what was fitted
+    before."""
     if "both" not in samples or model.region_level is None:
         return {}
-    both, target = samples["both"]
+    both, target, later = samples["both"]
     used: list[bool] = model.region_level.used.tolist()
     image, region = both[:, : len(used)], both[:, len(used) :]
     image, region = (part[..., None, None].to(model.device) for part in (image, region))
     image, region = model.adjusted(image).log_softmax(dim=1), model.tempered_region(region).log_softmax(dim=1)
     image, merged = (part[..., 0, 0].cpu() for part in (image, merging.fuse(image, region, used)))
-    pool = fit_pool(image, merged, target)
-    model.merge_pool.copy_(pool)
-    return {"merge": _fitted("pool of both levels", merged, merging.pooled(image, merged, pool), target)}
 
+    def pooled(on: Tensor, of: Tensor) -> Tensor:
+        return merging.pooled(image[of], merged[of], fit_pool(image[on], merged[on], target[on]))
 
-def _fitted(what: str, before: Tensor, after: Tensor, target: Tensor) -> dict[str, Any]:
-    nll, nll_after = (negative_log_likelihood(values, target) for values in (before, after))
-    logger.info("%s: NLL %.4f to %.4f", what, nll, nll_after)
-    return {"pixels": len(target), "NLL": nll, "NLL_after": nll_after}
+    document = cross_fitted("pool of both levels", Sample(merged, target, later), pooled)
+    if document["kept"]:
+        model.merge_pool.copy_(fit_pool(image, merged, target))
+    return {"merge": document}
 
 
 def _fit_detector(model: NightLab, detector: HardnessDetector, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -271,9 +276,9 @@ def with_and_without(cfg: CfgNode, model: NightLab) -> dict[str, dict[str, float
 def _figures(sample: Sample, temperature: float) -> dict[str, Any]:
     figures: dict[str, Any] = {"pixels": len(sample.target)}
     for end, value in (("", 1.0), ("_after", temperature)):
-        bins = sampled_counts(*sample, value)
+        bins = sampled_counts(sample.log_probabilities, sample.target, value)
         figures["ECE" + end] = 100 * expected_error(bins)
-        figures["NLL" + end] = negative_log_likelihood(*sample, value)
+        figures["NLL" + end] = negative_log_likelihood(sample.log_probabilities, sample.target, value)
         figures["bins" + end] = as_json(bins)
     return figures
 

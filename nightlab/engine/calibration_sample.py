@@ -1,7 +1,10 @@
-"""What a calibration is fitted on: a few labelled pixels of each held-out image, with what both levels say of them."""
+"""What a calibration is fitted on: a few labelled pixels of each held-out image, with what both levels say of them; and
+whether what is fitted on some of the images holds for others."""
 
+import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,37 +14,45 @@ from torch import Tensor
 
 from nightlab.data.held_out import share_of_process
 from nightlab.data.mapper import TestMapper
+from nightlab.evaluation.metrics import class_counts, confusion_matrix, mean_iou
 from nightlab.modeling import merge as merging
+from nightlab.modeling.calibration import negative_log_likelihood
 from nightlab.modeling.image_pass import ImagePass
 from nightlab.modeling.labelling import on_grid
 from nightlab.modeling.nightlab import NightLab
 from nightlab.modeling.regions import crop_labels
+
+logger = logging.getLogger(__name__)
 
 # Of each image, for each level: enough for one number, and few enough to keep those of all images.
 PIXELS = 2000
 
 
 class Sample(NamedTuple):
-    """Labelled pixels: log-probabilities `[N, K]` and the classes that are true `[N]`, on the CPU."""
+    """Labelled pixels: log-probabilities `[N, K]`, the classes that are true `[N]`, and whether they are of the later
+    half of the images, bool `[N]`; on the CPU."""
 
     log_probabilities: Tensor
     target: Tensor
+    later: Tensor
 
 
 def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int) -> dict[str, Sample]:
     """Of each image at most `PIXELS` labelled pixels of P^I, as many of P^R in the regions found and, as "both", of P^I
     and what is pasted where these are (beside each other, `[N, K + U + 1]`), drawn by (seed, image); in processes
-    together. A level without any is left out."""
+    together. A level without any is left out. Halves go by the images' ids, which keeps frames of a drive together."""
     parts: dict[str, list[Sample]] = {"image_level": [], "region_level": [], "both": []}
+    later = set(sorted(str(record["image_id"]) for record in records)[len(records) // 2 :])
     for record in share_of_process(records):
         given = TestMapper()(record)
-        random = np.random.default_rng((seed, zlib.crc32(str(record["image_id"]).encode())))
+        name = str(record["image_id"])
+        draw = partial(_drawn, later=name in later, random=np.random.default_rng((seed, zlib.crc32(name.encode()))))
         image = model.image_pass(given["image"].to(model.device).float())
         label = given["sem_seg"].to(model.device).long()
         valid = (label >= 0) & (label < len(model.hard_class_mask))
-        parts["image_level"].append(_drawn(image.log_probabilities[None], label[None], valid[None], random))
+        parts["image_level"].append(draw(image.log_probabilities[None], label[None], valid[None]))
         if model.region_level is not None:
-            for level, sample in _of_regions(model, image, given, random).items():
+            for level, sample in _of_regions(model, image, given, draw).items():
                 parts[level].append(sample)
     samples = {}
     for level, mine in parts.items():
@@ -51,8 +62,37 @@ def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int)
     return samples
 
 
+def cross_fitted(what: str, before: Sample, changed: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
+    """Figures of a sample before and after each half is `changed` as the other one says, and whether that is to be
+    kept: what gains mIoU on the pixels that it was fitted on may be how frequent classes are on one drive.
+
+    Args:
+        changed: log-probabilities of those pixels that the second mask, bool `[N]`, chooses, by what is fitted on those
+            of the first.
+    """
+    values, target, later = before
+    document: dict[str, Any] = {"pixels": len(target), "kept": False}
+    if later.all() or not later.any():
+        logger.info("%s: not kept, for a single image does not tell whether it carries over", what)
+        return document
+    after = torch.empty_like(values)
+    for half in (later, ~later):
+        after[half] = changed(~half, half)
+    for end, those in (("", values), ("_after", after)):
+        confusion = confusion_matrix(those.argmax(dim=1).numpy(), target.numpy(), values.shape[1])
+        document["NLL" + end] = negative_log_likelihood(those, target)
+        document["mIoU" + end] = 100 * float(mean_iou(class_counts(confusion)))
+    document["kept"] = document["mIoU_after"] > document["mIoU"]
+    figures = (document[key] for key in ("NLL", "NLL_after", "mIoU", "mIoU_after"))
+    how = "kept" if document["kept"] else "not kept"
+    logger.info(
+        "%s, each half of the images by the other: NLL %.4f to %.4f, mIoU %.2f to %.2f, %s", what, *figures, how
+    )
+    return document
+
+
 def _of_regions(
-    model: NightLab, image: ImagePass, given: dict[str, Any], random: np.random.Generator
+    model: NightLab, image: ImagePass, given: dict[str, Any], draw: Callable[[Tensor, Tensor, Tensor], Sample]
 ) -> dict[str, Sample]:
     """Pixels of the regions of one image: of the crops, at half of their size, with the region level's outputs as
     classes, and of the frame that they are pasted into."""
@@ -66,20 +106,23 @@ def _of_regions(
     grid = (region.shape[-2], region.shape[-1])
     target = model.region_level.targets(crop_labels(label, boxes, grid))
     valid = (target >= 0) & (target <= model.region_level.num_classes)
-    samples = {"region_level": _drawn(region, target, valid, random)}
+    samples = {"region_level": draw(region, target, valid)}
     used: list[bool] = model.region_level.used.tolist()
     if any(used):
         pasted = merging.paste(merging.in_use(logits, used), boxes, image.size)
         both = torch.cat([image.log_probabilities, merging.logarithms(pasted)])
         valid = pasted.covered & (label >= 0) & (label < len(used))
-        samples["both"] = _drawn(both[None], label[None].long(), valid[None], random)
+        samples["both"] = draw(both[None], label[None].long(), valid[None])
     return samples
 
 
-def _drawn(log_probabilities: Tensor, target: Tensor, valid: Tensor, random: np.random.Generator) -> Sample:
+def _drawn(
+    log_probabilities: Tensor, target: Tensor, valid: Tensor, *, later: bool, random: np.random.Generator
+) -> Sample:
     """At most `PIXELS` of the valid ones of maps `[R, K, h, w]` and `[R, h, w]`."""
     places = valid.flatten().nonzero()[:, 0].cpu().numpy()
     places = np.sort(random.choice(places, min(PIXELS, len(places)), replace=False))
     chosen = torch.from_numpy(places).to(target.device)
     region, place = chosen // target[0].numel(), chosen % target[0].numel()
-    return Sample(log_probabilities.flatten(2)[region, :, place].float().cpu(), target.flatten()[chosen].cpu())
+    values = log_probabilities.flatten(2)[region, :, place].float().cpu()
+    return Sample(values, target.flatten()[chosen].cpu(), torch.full((len(chosen),), later))

