@@ -3,10 +3,12 @@
 
     python tools/calibrate.py --config-file CFG --weights model_final.pth [--output FILE] [KEY VALUE ...]
 
-A temperature for each level, and a line that makes the detector's scores probabilities of gain. They are fitted on at
-most TEST.CALIBRATION_IMAGES images of DATASETS.VAL (or of the held-out share of TRAIN); images of DATASETS.TEST are
-refused. Prints calibration error and NLL before and after. Training does the same for its own checkpoints. The result
-predicts as before until MODEL.NIGHTLAB.CALIBRATE is True. Exit status: 0, or 2 if nothing was written.
+A temperature for each level, and a line that makes the detector's scores probabilities of gain; a bias for each class
+of the image level, and the weights of both levels, where what one half of the images says gains mIoU on the other. They
+are fitted on at most TEST.CALIBRATION_IMAGES images of DATASETS.VAL (or of the held-out share of TRAIN); images of
+DATASETS.TEST are refused. Prints calibration error, NLL and mIoU before and after. Training does the same for its own
+checkpoints. What MODEL.NIGHTLAB.CALIBRATE, CLASS_BIAS and MERGE do not ask for changes no prediction. Exit status: 0,
+or 2 if nothing was written.
 """
 
 import argparse
