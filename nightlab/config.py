@@ -133,11 +133,11 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
     # "posterior" keeps what both levels say, "average" is the mean of that and P^I, "replace" the paper's; "pooled"
     # weighs the first and P^I by class, as fitted on held-out images before HDM learns gain, and again after training;
-    # it is the first where nothing is held out, or each half of those images says that the other's weights do not help.
+    # it is the first where nothing is held out, or one half of those images does not gain by what the other one says.
     cfg.MODEL.NIGHTLAB.MERGE = "pooled"
     # Apply the calibration that the checkpoint carries: temperatures of both levels before merging, and probabilities
     # of gain as scores of regions, which SCORE_THRESH then is about. It moves confidence, and a little what is merged;
-    # what a level says alone and the order of regions stay. False: predictions are those of the bare weights.
+    # what a level says alone and the order of regions stay. False: no temperature is applied.
     cfg.MODEL.NIGHTLAB.CALIBRATE = False
     # Add the bias of each class that the checkpoint carries, fitted in the same way, to the image level's logits: what
     # CLASS_WEIGHTS, and crops that are drawn for rare classes, make too frequent comes back to its frequency; on the

@@ -4,8 +4,8 @@
     python tools/calibrate.py --config-file CFG --weights model_final.pth [--output FILE] [KEY VALUE ...]
 
 A temperature for each level, and a line that makes the detector's scores probabilities of gain; a bias for each class
-of the image level, and the weights of both levels, where what one half of the images says gains mIoU on the other. They
-are fitted on at most TEST.CALIBRATION_IMAGES images of DATASETS.VAL (or of the held-out share of TRAIN); images of
+of the image level, and the weights of both levels, where each half of the images gains mIoU by what the other says.
+They are fitted on at most TEST.CALIBRATION_IMAGES images of DATASETS.VAL (or of the held-out share of TRAIN); images of
 DATASETS.TEST are refused. Prints calibration error, NLL and mIoU before and after. Training does the same for its own
 checkpoints. What MODEL.NIGHTLAB.CALIBRATE, CLASS_BIAS and MERGE do not ask for changes no prediction. Exit status: 0,
 or 2 if nothing was written.
@@ -32,6 +32,7 @@ FITTED = {
     "region_level": "region level, in its regions",
     "class_bias": "image level, CLASS_BIAS",
     "merge": "both levels, MERGE pooled",
+    "merge_calibrated": "the same with temperatures",
 }
 # Of the table: headers (told apart by blanks), and each one's figure.
 COLUMNS = {
@@ -73,14 +74,12 @@ def _fitted(document: dict[str, Any]) -> str:
     for level, name in FITTED.items():
         if level in document:
             d = document[level]
-            values = [f"{d[key]:{form}}" if key in d else "" for key, form in COLUMNS.values()]
+            values = [_number(d[key], form) if key in d else "" for key, form in COLUMNS.values()]
             rows.append([name, d["pixels"], *values, {True: "yes", False: "no"}.get(d.get("kept"), "")])
     headers = ["fitted on held-out pixels", "number", *(column.strip() for column in COLUMNS), "kept"]
     lines = [tabulate(rows, headers, disable_numparse=True)]
     if any("kept" in document[level] for level in FITTED if level in document):
-        lines.append(
-            "CLASS_BIAS and MERGE: each half of the images by what the other says; kept where that gains mIoU."
-        )
+        lines.append("CLASS_BIAS and MERGE: each half of the images by what the other says; kept where both gain mIoU.")
     if "detector" in document:
         d = document["detector"]
         line = f"{d['slope']:.3f} x log-odds of the score {d['offset']:+.3f}"
@@ -88,6 +87,10 @@ def _fitted(document: dict[str, Any]) -> str:
         if d["slope"] <= LEAST_SLOPE:
             lines.append("The score does not tell gain: this is the least slope, which keeps the order of regions.")
     return "\n".join([*lines, ""])
+
+
+def _number(value: float | Sequence[float], form: str) -> str:
+    return ", ".join(f"{x:{form}}" for x in value) if isinstance(value, Sequence) else f"{value:{form}}"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

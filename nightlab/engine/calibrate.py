@@ -1,7 +1,8 @@
 """Fits a model's calibration on held-out images, never on test images, and puts it into checkpoints."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nightlab.evaluation.pictures import spread
 from nightlab.files import write_json_aside, written_aside
 from nightlab.modeling import merge as merging
 from nightlab.modeling.calibration import (
+    BUFFERS_OF,
     LEAST_SLOPE,
     UNCALIBRATED,
     fit_class_bias,
@@ -108,16 +110,14 @@ def fit(cfg: CfgNode, model: NightLab) -> dict[str, Any]:
         InputError: as `held_out_records`.
     """
     images, check = held_out_records(cfg)
+    pooled = model.pool is not None
     reset(model)
-    samples = _sampled(cfg, model, images)
-    document: dict[str, Any] = {"images": len(images)} | _fit_bias(model, samples)
-    for level, buffer in (("image_level", model.image_temperature), ("region_level", model.region_temperature)):
-        if level in samples:
-            temperature = fit_temperature(samples[level].log_probabilities, samples[level].target)
-            buffer.fill_(temperature)
-            found = document[level] = {"temperature": temperature, **_figures(samples[level], temperature)}
-            logger.info("%s: temperature %.3f, NLL %.4f to %.4f", level, temperature, found["NLL"], found["NLL_after"])
-    document |= _fit_pool(model, samples)
+    document = {"images": len(images), **_fit_levels(cfg, model, images)}
+    if cfg.MODEL.HARDNESS.LABELS == "hdm" and pooled != (model.pool is not None):
+        logger.info(
+            "the detector has learned the gain of levels %s, and they are %s now",
+            *(("pooled", "merged by their posteriors") if pooled else ("merged by their posteriors", "pooled")),
+        )
     if model.detector is not None and model.region_level is not None and model.region_level.used.any():
         document["detector"] = {"images": len(check), **_fit_detector(model, model.detector, check)}
     return document
@@ -129,16 +129,40 @@ def fit_merge(cfg: CfgNode, model: NightLab) -> None:
     share the images.
 
     Raises:
-        InputError: as `held_out_records`.
+        InputError: as `fits_merge`.
     """
-    if not fits_merge(cfg):
-        return
     reset(model, "class_bias", "merge_pool")
-    training = model.training
-    samples = _sampled(cfg, model, held_out_records(cfg)[0])
-    model.train(training)
-    _fit_bias(model, samples)
-    _fit_pool(model, samples)
+    if fits_merge(cfg):
+        reset(model, *BUFFERS_OF["image_level"], *BUFFERS_OF["region_level"])
+        training = model.training
+        _fit_levels(cfg, model, held_out_records(cfg)[0])
+        model.train(training)
+
+
+def _fit_levels(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Fit in place all that is not the detector's, of which nothing is fitted yet."""
+    samples = _sampled(cfg, model, images)
+    document = _fit_bias(model, samples)
+    for level, buffer in (("image_level", model.image_temperature), ("region_level", model.region_temperature)):
+        if level in samples:
+            temperature = fit_temperature(samples[level].log_probabilities, samples[level].target)
+            buffer.fill_(temperature)
+            found = document[level] = {"temperature": temperature, **_figures(samples[level], temperature)}
+            logger.info("%s: temperature %.3f, NLL %.4f to %.4f", level, temperature, found["NLL"], found["NLL_after"])
+    for calibrate, name in ((False, "merge"), (True, "merge_calibrated")):
+        with _calibrated(model, calibrate):
+            document |= _fit_pool(model, samples, name)
+    return document
+
+
+@contextmanager
+def _calibrated(model: NightLab, calibrate: bool) -> Iterator[None]:
+    """Inside, the model applies its calibration, or does not."""
+    before, model.calibrate = model.calibrate, calibrate
+    try:
+        yield
+    finally:
+        model.calibrate = before
 
 
 def fits_merge(cfg: CfgNode) -> bool:
@@ -148,13 +172,13 @@ def fits_merge(cfg: CfgNode) -> bool:
     Raises:
         InputError: as `held_out_records`, with CLASS_BIAS, which nothing can stand for.
     """
-    if not _asked_for(cfg):
+    if not cfg.MODEL.NIGHTLAB.CLASS_BIAS and not (cfg.MODEL.NIGHTLAB.MERGE == "pooled" and cfg.MODEL.REGION.ENABLED):
         return False
     try:
         if not cfg.TEST.CALIBRATION_IMAGES:
             raise InputError(
-                "TEST.CALIBRATION_IMAGES: MODEL.NIGHTLAB.CLASS_BIAS is fitted on so many held-out images and these are "
-                "0; set it to 64"
+                "TEST.CALIBRATION_IMAGES: MODEL.NIGHTLAB.MERGE pooled and CLASS_BIAS are fitted on so many held-out "
+                "images and these are 0; set it to 64"
             )
         held_out_records(cfg)
     except InputError as error:
@@ -167,27 +191,25 @@ def fits_merge(cfg: CfgNode) -> bool:
 
 def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
     """Says in the log where the configuration asks for what a checkpoint does not have, and which changes nothing."""
-    for name, key in _asked_for(cfg).items():
-        if is_unfitted(model, name):
-            logger.info(
-                "%s: MODEL.NIGHTLAB.%s changes nothing, for the checkpoint has none: it was not fitted, or did not "
-                "carry over from one half of the held-out images to the other; tools/calibrate.py tells and fits",
-                weights,
-                key,
-            )
+    asked = []
+    if model.region_level is not None and model.rule_in_force != cfg.MODEL.NIGHTLAB.MERGE:
+        asked.append((logging.INFO, "MERGE pooled"))  # the default
+    if cfg.MODEL.NIGHTLAB.CLASS_BIAS and is_unfitted(model, "class_bias"):
+        asked.append((logging.WARNING, "CLASS_BIAS True"))
+    for level, key in asked:
+        logger.log(
+            level,
+            "%s: MODEL.NIGHTLAB.%s changes nothing, for the checkpoint has none: it was not fitted, or did not carry "
+            "over from one half of the held-out images to the other; tools/calibrate.py tells and fits",
+            weights,
+            key,
+        )
 
 
 def is_unfitted(model: NightLab, name: str) -> bool:
     """Whether a buffer (a key of `UNCALIBRATED`) is as if nothing had been fitted."""
     buffer = model.get_buffer(name)
     return torch.equal(buffer, uncalibrated(name, buffer))
-
-
-def _asked_for(cfg: CfgNode) -> dict[str, str]:
-    """Of what a configuration may ask for beside the calibration, the buffer, and the key that does."""
-    pooled = cfg.MODEL.NIGHTLAB.MERGE == "pooled" and cfg.MODEL.REGION.ENABLED
-    names = {"merge_pool": "MERGE pooled"} if pooled else {}
-    return names | ({"class_bias": "CLASS_BIAS True"} if cfg.MODEL.NIGHTLAB.CLASS_BIAS else {})
 
 
 def _sampled(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) -> dict[str, Sample]:
@@ -214,9 +236,9 @@ def _fit_bias(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
     return {"class_bias": document}
 
 
-def _fit_pool(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
+def _fit_pool(model: NightLab, samples: dict[str, Sample], name: str) -> dict[str, Any]:
     """Fit in place, where it carries over, by what weights both levels are pooled, as they say it with what was fitted
-    before."""
+    before; with temperatures where the model applies them now."""
     if "both" not in samples or model.region_level is None:
         return {}
     both, target, later = samples["both"]
@@ -229,19 +251,17 @@ def _fit_pool(model: NightLab, samples: dict[str, Sample]) -> dict[str, Any]:
     def pooled(on: Tensor, of: Tensor) -> Tensor:
         return merging.pooled(image[of], merged[of], fit_pool(image[on], merged[on], target[on]))
 
-    document = cross_fitted("pool of both levels", Sample(merged, target, later), pooled)
+    what = "pool of both levels" + (" with temperatures" if model.calibrate else "")
+    document = cross_fitted(what, Sample(merged, target, later), pooled)
     if document["kept"]:
-        model.merge_pool.copy_(fit_pool(image, merged, target))
-    return {"merge": document}
+        model.merge_pool[int(model.calibrate)] = fit_pool(image, merged, target).to(model.device)
+    return {name: document}
 
 
 def _fit_detector(model: NightLab, detector: HardnessDetector, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Fit the line of a detector's score in place, to the gain that merging with temperatures has."""
-    calibrate, model.calibrate = model.calibrate, True
-    try:
+    with _calibrated(model, True):
         checks = comm.all_gather(check_hardness(model, share_of_process(records)))
-    finally:
-        model.calibrate = calibrate
     scores, gains = (torch.tensor([x for check in checks for x in check[key]]) for key in ("scores", "gains"))
     slope, offset = fit_platt(scores, gains > 0)
     if slope <= LEAST_SLOPE:
@@ -256,16 +276,13 @@ def with_and_without(cfg: CfgNode, model: NightLab) -> dict[str, dict[str, float
     records = held_out_records(cfg)[0]
     source, hard = records[0]["source"], model.hard_class_mask.tolist()
     evaluators = {way: NightLabEvaluator("val", source.classes, hard, distributed=False) for way in (False, True)}
-    before = model.calibrate
-    try:
-        with model.returning(scores=False):
-            for record in records:
-                given = TestMapper()(record)
-                for model.calibrate, evaluator in evaluators.items():
+    with model.returning(scores=False):
+        for record in records:
+            given = TestMapper()(record)
+            for way, evaluator in evaluators.items():
+                with _calibrated(model, way):
                     evaluator.process([given], model([given]))
-    finally:
-        model.calibrate = before
-    found = {("calibrated" if way else "as it is"): evaluator.evaluate() for way, evaluator in evaluators.items()}
+    found = {("calibrated" if way else "not calibrated"): evaluator.evaluate() for way, evaluator in evaluators.items()}
     return {
         f"{level}, {way}": {key: figures[key] for key in ("mIoU", "ECE")}
         for way, results in found.items()

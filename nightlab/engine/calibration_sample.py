@@ -2,6 +2,7 @@
 whether what is fitted on some of the images holds for others."""
 
 import logging
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,9 +41,10 @@ class Sample(NamedTuple):
 def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int) -> dict[str, Sample]:
     """Of each image at most `PIXELS` labelled pixels of P^I, as many of P^R in the regions found and, as "both", of P^I
     and what is pasted where these are (beside each other, `[N, K + U + 1]`), drawn by (seed, image); in processes
-    together. A level without any is left out. Halves go by the images' ids, which keeps frames of a drive together."""
+    together. A level without any is left out. Halves go by the order of the images' ids, so that most frames of a drive
+    are in one."""
     parts: dict[str, list[Sample]] = {"image_level": [], "region_level": [], "both": []}
-    later = set(sorted(str(record["image_id"]) for record in records)[len(records) // 2 :])
+    later = set(sorted((str(record["image_id"]) for record in records), key=_by_number)[len(records) // 2 :])
     for record in share_of_process(records):
         given = TestMapper()(record)
         name = str(record["image_id"])
@@ -62,9 +64,14 @@ def sample_levels(model: NightLab, records: Sequence[dict[str, Any]], seed: int)
     return samples
 
 
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts frame_9 before frame_10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
 def cross_fitted(what: str, before: Sample, changed: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Any]:
-    """Figures of a sample before and after each half is `changed` as the other one says, and whether that is to be
-    kept: what gains mIoU on the pixels that it was fitted on may be how frequent classes are on one drive.
+    """Figures of a sample before and after each half is `changed` as the other one says (mIoU of either half), and
+    whether that is to be kept, as both gain by it: what is fitted may be how frequent classes are on one drive.
 
     Args:
         changed: log-probabilities of those pixels that the second mask, bool `[N]`, chooses, by what is fitted on those
@@ -73,22 +80,27 @@ def cross_fitted(what: str, before: Sample, changed: Callable[[Tensor, Tensor], 
     values, target, later = before
     document: dict[str, Any] = {"pixels": len(target), "kept": False}
     if later.all() or not later.any():
-        logger.info("%s: not kept, for a single image does not tell whether it carries over", what)
+        logger.info("%s: not kept, for pixels of one half of the images alone tell of no others", what)
         return document
     after = torch.empty_like(values)
     for half in (later, ~later):
         after[half] = changed(~half, half)
-    for end, those in (("", values), ("_after", after)):
-        confusion = confusion_matrix(those.argmax(dim=1).numpy(), target.numpy(), values.shape[1])
-        document["NLL" + end] = negative_log_likelihood(those, target)
-        document["mIoU" + end] = 100 * float(mean_iou(class_counts(confusion)))
-    document["kept"] = document["mIoU_after"] > document["mIoU"]
-    figures = (document[key] for key in ("NLL", "NLL_after", "mIoU", "mIoU_after"))
-    how = "kept" if document["kept"] else "not kept"
+    mious = np.array([[_miou(those[half], target[half]) for half in (~later, later)] for those in (values, after)])
+    document |= {"NLL": negative_log_likelihood(values, target), "NLL_after": negative_log_likelihood(after, target)}
+    document |= {"mIoU": mious[0].tolist(), "mIoU_after": mious[1].tolist(), "kept": bool((mious[1] > mious[0]).all())}
     logger.info(
-        "%s, each half of the images by the other: NLL %.4f to %.4f, mIoU %.2f to %.2f, %s", what, *figures, how
+        "%s, each half of the images by the other: mIoU %.2f and %.2f, then %.2f and %.2f: %s",
+        what,
+        *mious.flatten(),
+        "kept" if document["kept"] else "not kept",
     )
     return document
+
+
+def _miou(log_probabilities: Tensor, target: Tensor) -> float:
+    """In percent, of pixels `[N, K]` and `[N]`."""
+    confusion = confusion_matrix(log_probabilities.argmax(dim=1).numpy(), target.numpy(), log_probabilities.shape[1])
+    return 100 * float(mean_iou(class_counts(confusion)))
 
 
 def _of_regions(

@@ -211,6 +211,8 @@ class NightLabCheckpointer(DetectionCheckpointer):
             if self._accept_without_options and fresh and not any(map(names.search, theirs)):
                 logger.info("%s: has no %s", self._file, said)
                 theirs = theirs | fresh
+        if "merge_pool" in theirs and theirs["merge_pool"].dim() == 2:  # from when it did not have to carry over
+            theirs = {key: value for key, value in theirs.items() if key != "merge_pool"}
         checkpoint["model"] = with_own_adversary(theirs, self.model)
         incompatible = super()._load_model(checkpoint)
         # Checkpoints from before there was a calibration are complete without one.

@@ -226,10 +226,9 @@ def evaluate_checkpoint(cfg: CfgNode, model: nn.Module, weights: str, kind: str)
     extra = {"checkpoint": os.path.basename(weights), "iteration": checkpoint.get("iteration"), "kind": kind}
     if unwrap(model).region_level is not None:
         extra["regions"] = cfg.MODEL.NIGHTLAB.REGIONS
-        rule = cfg.MODEL.NIGHTLAB.MERGE
-        extra["merge"] = "posterior" if rule == "pooled" and is_unfitted(unwrap(model), "merge_pool") else rule
+        extra["merge"] = unwrap(model).rule_in_force
     extra["calibrated"] = cfg.MODEL.NIGHTLAB.CALIBRATE
-    extra["class_bias"] = cfg.MODEL.NIGHTLAB.CLASS_BIAS
+    extra["class_bias"] = cfg.MODEL.NIGHTLAB.CLASS_BIAS and not is_unfitted(unwrap(model), "class_bias")
     extra["precision"] = how_tested(cfg)
     extra["scales"] = list(cfg.TEST.AUG.SCALES) if cfg.TEST.AUG.ENABLED else [1.0]
     results = {}

@@ -128,7 +128,7 @@ def describe(predictor: Predictor, graph: ImageLevelGraph | DualLevelGraph, size
         "hard_classes": [predictor.classes[k] for k in model.hard_class_mask.nonzero()[:, 0].tolist()],
         "max_regions": model.max_regions if dual else 0,
         "dynamic_regions": dual and graph.dynamic,
-        "merge": model.merge_rule if dual else "",
+        "merge": model.rule_in_force if dual else "",
         "preprocessing": {
             "in_the_graph": True,
             "fits_into": list(model.image_size),

@@ -59,6 +59,7 @@ class DualLevelGraph(nn.Module):
         self.model = model
         self.dynamic = dynamic
         self.used: list[bool] = model.region_level.used.tolist()
+        self.pool = model.pool
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         model = self.model
@@ -66,7 +67,7 @@ class DualLevelGraph(nn.Module):
         found = self.found(image)
         logits = merge.in_use(self.region_logits(image.frame, found), self.used)
         pasted = fixed.paste(logits, found, image.size, self.largest(image.size))
-        merged = merge.merge(image.log_probabilities, pasted, self.used, model.merge_rule, model.merge_pool)
+        merged = merge.merge(image.log_probabilities, pasted, self.used, model.merge_rule, self.pool)
         before = decided(image.log_probabilities).labels
         return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 

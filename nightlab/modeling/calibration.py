@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from nightlab.modeling.merge import pooled
 
-# The buffers of a model that hold its calibration, and what they hold without any: of those by class, each class.
+# The buffers of a model that hold its calibration, and what they hold without any: of those by class, each class. The
+# pool is there twice, for levels without their temperatures and with them.
 UNCALIBRATED: dict[str, float | tuple[float, ...]] = {
     "image_temperature": 1.0,
     "region_temperature": 1.0,

@@ -138,7 +138,7 @@ class NightLab(nn.Module):
         # Which classes the image level finds hard: set from held-out data during training, part of the checkpoint.
         self.register_buffer("hard_class_mask", torch.zeros(num_classes, dtype=torch.bool))
         # Fitted on held-out data after training, part of the checkpoint too; the detector has its own.
-        by_class = {"class_bias": (num_classes,), "merge_pool": (2, num_classes)}
+        by_class = {"class_bias": (num_classes,), "merge_pool": (2, 2, num_classes)}
         for name in ("image_temperature", "region_temperature", *by_class):
             self.register_buffer(name, calibration.uncalibrated(name, torch.empty(by_class.get(name, ()))).clone())
         self.stage = stage
@@ -318,6 +318,19 @@ class NightLab(nn.Module):
     def _tempered(self, logits: Tensor, temperature: Tensor) -> Tensor:
         return logits.float() / temperature if self.calibrate else logits
 
+    @property
+    def pool(self) -> Tensor | None:
+        """The weights `[2, K]` by which both levels are pooled, with or without temperatures; None where they are not,
+        or the checkpoint has none."""
+        pool = self.merge_pool[int(self.calibrate)]
+        unfitted = torch.equal(pool, calibration.uncalibrated("merge_pool", pool))
+        return None if self.merge_rule != "pooled" or unfitted else pool
+
+    @property
+    def rule_in_force(self) -> str:
+        """How both levels are merged: MODEL.NIGHTLAB.MERGE, or what stands for it where there is no pool."""
+        return "posterior" if self.merge_rule == "pooled" and self.pool is None else self.merge_rule
+
     def candidates(self, image: ImagePass, given: dict[str, Any]) -> Candidates:
         """Scored regions of a frame from the source in force, before any is left out; none where no class is hard."""
         assert self.region_level is not None
@@ -444,7 +457,9 @@ class NightLab(nn.Module):
             return Scored(image_level, lambda rows, _: rows, regions)
         windows = boxes.double().cpu()  # once, and not for every strip
         answers = merging.in_use(region_logits, used)
-        return Scored(image_level, partial(self.merge_rows, image_level.size, answers, windows, used), regions)
+        return Scored(
+            image_level, partial(self.merge_rows, image_level.size, answers, windows, used, self.pool), regions
+        )
 
     def merge_rows(
         self,
@@ -452,16 +467,16 @@ class NightLab(nn.Module):
         region_logits: Tensor,
         boxes: Tensor,
         used: Sequence[bool],
+        pool: Tensor | None,
         image_level: Tensor,
         rows: range,
     ) -> Tensor:
         """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them; of the region
-        level's outputs those in use."""
+        level's outputs those in use, and the `pool` in force."""
         if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
             return image_level
-        return merging.merge(
-            image_level, merging.paste(region_logits, boxes, size, rows), used, self.merge_rule, self.merge_pool
-        )
+        pasted = merging.paste(region_logits, boxes, size, rows)
+        return merging.merge(image_level, pasted, used, self.merge_rule, pool)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False

@@ -22,7 +22,7 @@ from nightlab.engine.calibrate import (
     with_and_without,
     write_calibrated,
 )
-from nightlab.engine.calibration_sample import PIXELS, Sample, sample_levels
+from nightlab.engine.calibration_sample import PIXELS, Sample, cross_fitted, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
 from nightlab.modeling.calibration import UNCALIBRATED, reset
@@ -84,7 +84,7 @@ def test_both_levels_and_the_detector(cfg):
     assert model.detector.platt.tolist() == pytest.approx([document["detector"][key] for key in ("slope", "offset")])
     found = with_and_without(cfg, model)
     assert len(found) == 4 and not model.calibrate
-    plain, calibrated = (found[f"sem_seg_image_level, {way}"] for way in ("as it is", "calibrated"))
+    plain, calibrated = (found[f"sem_seg_image_level, {way}"] for way in ("not calibrated", "calibrated"))
     assert calibrated["mIoU"] == pytest.approx(plain["mIoU"], abs=0.1) and calibrated["ECE"] < plain["ECE"]
 
 
@@ -106,10 +106,12 @@ def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog, 
     whole = model.class_bias.clone(), model.merge_pool.clone()
     reset(model)
     fit_merge(cfg, model)
-    assert torch.equal(model.class_bias, whole[0]) and (calibrate or torch.equal(model.merge_pool, whole[1]))
+    assert torch.equal(model.class_bias, whole[0]) and torch.equal(model.merge_pool, whole[1])
+    assert model.pool is not None and torch.equal(model.pool, whole[1][int(calibrate)])
+    assert not torch.equal(*model.merge_pool), "with temperatures and without"
     cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS = "posterior", False
     plain = with_and_without(cfg, lively(cfg))
-    assert found["sem_seg, as it is"]["ECE"] < plain["sem_seg, as it is"]["ECE"]
+    assert found["sem_seg, not calibrated"]["ECE"] < plain["sem_seg, not calibrated"]["ECE"]
     reset(model)
     fit_merge(cfg, model)
     assert is_unfitted(model, "class_bias") and is_unfitted(model, "merge_pool")
@@ -125,8 +127,18 @@ def test_what_does_not_carry_over_is_not_kept(cfg, agree):
     values = torch.tensor([0.39, 0.41, 0.2]).log().repeat(40, 1)
     values[target == 2, 2] += 5
     document = _fit_bias(model, {"image_level": Sample(values.log_softmax(1), target, later)})["class_bias"]
-    assert document["kept"] == agree == (document["mIoU_after"] > document["mIoU"])
+    gains = [after > before for before, after in zip(document["mIoU"], document["mIoU_after"], strict=True)]
+    assert document["kept"] == agree == all(gains)
     assert is_unfitted(model, "class_bias") != agree
+
+
+def test_what_helps_one_half_and_hurts_the_other_is_not_kept():
+    values, later = torch.eye(3).repeat(20, 1), torch.arange(60) >= 30
+    target = values.argmax(dim=1)
+    wrong = values.roll(1, dims=1)
+    before = Sample(torch.where(later[:, None], wrong, values), target, later)
+    document = cross_fitted("it", before, lambda _, of: values[of] if later[of].all() else wrong[of])
+    assert document["mIoU"] == [100, 0] and document["mIoU_after"] == [0, 100] and not document["kept"]
 
 
 def test_a_single_image_tells_of_no_other(cfg):
@@ -144,11 +156,12 @@ def test_without_held_out_images_both_levels_are_merged_by_their_posteriors(cfg,
     assert "merged by their posteriors" in caplog.text and is_unfitted(model, "merge_pool")
     given = TestMapper()(catalog.load(cfg.DATASETS.VAL)[0])
     with torch.no_grad():
-        pooled = model([given])[0]["sem_seg"].exp()
+        pooled = model([given])[0]["sem_seg"]
+        assert model.rule_in_force == "posterior" and model.merge_rule == "pooled"
         model.merge_rule = "posterior"
-        torch.testing.assert_close(pooled, model([given])[0]["sem_seg"].exp(), rtol=1e-4, atol=1e-5)
+        assert torch.equal(pooled, model([given])[0]["sem_seg"])
     cfg.MODEL.NIGHTLAB.CLASS_BIAS = True
-    with pytest.raises(InputError, match=r"^TEST\.CALIBRATION_IMAGES: MODEL\.NIGHTLAB\.CLASS_BIAS"):
+    with pytest.raises(InputError, match=r"^TEST\.CALIBRATION_IMAGES: MODEL\.NIGHTLAB\.MERGE pooled and CLASS_BIAS"):
         fits_merge(cfg)
 
 

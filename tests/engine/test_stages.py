@@ -18,7 +18,7 @@ from nightlab.engine.run import check_hard_classes, run, setup
 from nightlab.engine.stages import _finish, _put_aside, check_hard, hard_classes
 from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
-from nightlab.modeling.calibration import UNCALIBRATED
+from nightlab.modeling.calibration import UNCALIBRATED, uncalibrated
 
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
 
@@ -154,7 +154,7 @@ def test_hdm_learns_the_gain_of_what_is_merged(dual, tmp_path, monkeypatch):
     monkeypatch.setattr("nightlab.engine.calibrate.cross_fitted", lambda *_: {"kept": True})
     run(arguments(dual))
     rdn, hdm = (weights(tmp_path / "out" / "stages" / stage / "model_final.pth") for stage in ("rdn", "hdm"))
-    neutral = torch.tensor(UNCALIBRATED["merge_pool"])[:, None].expand_as(rdn["merge_pool"])
+    neutral = uncalibrated("merge_pool", rdn["merge_pool"])
     assert torch.equal(rdn["merge_pool"], neutral) and not torch.equal(hdm["merge_pool"], neutral)
     done = weights(tmp_path / "out" / "model_final.pth")["merge_pool"]
     assert not torch.equal(done, neutral) and torch.isfinite(done).all()

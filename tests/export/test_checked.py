@@ -124,7 +124,7 @@ def test_the_graph_is_calibrated_as_the_model(predictor, images):
     model = calibrated.model
     model.calibrate, model.score_thresh, model.adjust_classes, model.merge_rule = True, 0.0, True, "pooled"
     model.class_bias.copy_(torch.linspace(-1, 1, len(model.class_bias)))
-    model.merge_pool.copy_(torch.tensor([[0.6], [0.5]]))
+    model.merge_pool[1] = torch.tensor([[0.6], [0.5]])
     model.image_temperature.fill_(2.0)
     model.region_temperature.fill_(3.0)
     model.detector.platt.copy_(torch.tensor([0.5, -1.0]))
