@@ -114,11 +114,12 @@ def _read_all(paths: Sequence[Path], read: Callable[[Path], Any], out: Path, sec
     sys.addaudithook(lambda event, arguments: _listen(event, arguments, out, broken))
     for path in paths:
         broken.clear()
-        start, before = time.process_time(), _megabytes("VmRSS")
+        start, before, of_files = time.process_time(), _megabytes("VmRSS"), _megabytes("RssFile")
         resource.setrlimit(resource.RLIMIT_CPU, (int(start + seconds) + 1, resource.RLIM_INFINITY))
         fault, message = _ended(path, read)
         # The high-water mark holds for all readings so far: bounds are for one, so this is on the safe side.
-        peak = _megabytes("VmHWM") - before
+        # Pages of files, as of libraries, are in memory once and are none of a fork's until it touches them.
+        peak = _megabytes("VmHWM") - before - max(_megabytes("RssFile") - of_files, 0)
         parts = (path.name, fault or "; ".join(broken), message, time.process_time() - start, peak)
         told.write("\t".join(str(part).replace("\t", " ").replace("\n", "\\n") for part in parts) + "\n")
         told.flush()
