@@ -34,16 +34,16 @@ FITTED = {
     "merge": "both levels, MERGE pooled",
     "merge_calibrated": "the same with temperatures",
 }
-# Of the table: headers (told apart by blanks), and each one's figure.
-COLUMNS = {
-    "temperature": ("temperature", ".3f"),
-    "ECE, %": ("ECE", ".2f"),
-    "after": ("ECE_after", ".2f"),
-    "NLL, nats": ("NLL", ".4f"),
-    "after ": ("NLL_after", ".4f"),
-    "mIoU, %": ("mIoU", ".2f"),
-    "after  ": ("mIoU_after", ".2f"),
-}
+# Of the table: headers, and each one's figure and how it is written.
+COLUMNS = (
+    ("temperature", "temperature", ".3f"),
+    ("ECE, %", "ECE", ".2f"),
+    ("after", "ECE_after", ".2f"),
+    ("NLL, nats", "NLL", ".4f"),
+    ("after", "NLL_after", ".4f"),
+    ("mIoU, %", "mIoU", ".2f"),
+    ("after", "mIoU_after", ".2f"),
+)
 FIGURES = ("mIoU", "ECE")
 
 
@@ -74,9 +74,9 @@ def _fitted(document: dict[str, Any]) -> str:
     for level, name in FITTED.items():
         if level in document:
             d = document[level]
-            values = [_number(d[key], form) if key in d else "" for key, form in COLUMNS.values()]
+            values = [_number(d[key], form) if key in d else "" for _, key, form in COLUMNS]
             rows.append([name, d["pixels"], *values, {True: "yes", False: "no"}.get(d.get("kept"), "")])
-    headers = ["fitted on held-out pixels", "number", *(column.strip() for column in COLUMNS), "kept"]
+    headers = ["fitted on held-out pixels", "number", *(header for header, _, _ in COLUMNS), "kept"]
     lines = [tabulate(rows, headers, disable_numparse=True)]
     if any("kept" in document[level] for level in FITTED if level in document):
         lines.append("CLASS_BIAS and MERGE: each half of the images by what the other says; kept where both gain mIoU.")

@@ -30,9 +30,9 @@ from nightlab.modeling.calibration import (
     fit_platt,
     fit_pool,
     fit_temperature,
+    is_uncalibrated,
     negative_log_likelihood,
     reset,
-    uncalibrated,
 )
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.nightlab import NightLab
@@ -208,8 +208,7 @@ def warn_unfitted(cfg: CfgNode, model: NightLab, weights: str) -> None:
 
 def is_unfitted(model: NightLab, name: str) -> bool:
     """Whether a buffer (a key of `UNCALIBRATED`) is as if nothing had been fitted."""
-    buffer = model.get_buffer(name)
-    return torch.equal(buffer, uncalibrated(name, buffer))
+    return is_uncalibrated(name, model.get_buffer(name))
 
 
 def _sampled(cfg: CfgNode, model: NightLab, images: Sequence[dict[str, Any]]) -> dict[str, Sample]:

@@ -52,6 +52,11 @@ def uncalibrated(name: str, buffer: Tensor) -> Tensor:
     return (value if value.dim() == buffer.dim() else value[..., None]).expand_as(buffer)
 
 
+def is_uncalibrated(name: str, buffer: Tensor) -> bool:
+    """Whether a buffer (a key of `UNCALIBRATED`), or a part of it, is as without a calibration."""
+    return torch.equal(buffer, uncalibrated(name, buffer))
+
+
 def negative_log_likelihood(log_probabilities: Tensor, target: Tensor, temperature: float = 1.0) -> float:
     """Mean NLL in nats of classes `[N]` under log-probabilities `[N, K]`, divided by a temperature; NaN of none."""
     return float(F.nll_loss((log_probabilities.double() / temperature).log_softmax(dim=1), target))

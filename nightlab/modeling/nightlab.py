@@ -323,7 +323,7 @@ class NightLab(nn.Module):
         """The weights `[2, K]` by which both levels are pooled, with or without temperatures; None where they are not,
         or the checkpoint has none."""
         pool = self.merge_pool[int(self.calibrate)]
-        unfitted = torch.equal(pool, calibration.uncalibrated("merge_pool", pool))
+        unfitted = calibration.is_uncalibrated("merge_pool", pool)
         return None if self.merge_rule != "pooled" or unfitted else pool
 
     @property
