@@ -31,8 +31,7 @@ def launch_run(run: Callable[[Namespace], Any], args: Namespace) -> None:
     """
     if distributed.is_torchelastic_launched():
         _join_torchrun()
-        run(args)
-        distributed.destroy_process_group()
+        _run_and_leave(run, args)
     elif args.num_gpus * args.num_machines <= 1:
         run(args)
     else:
@@ -57,12 +56,26 @@ def _run_with_patience(run: Callable[[Namespace], Any], args: Namespace) -> None
     """In a process of several. Where one fails, the others lose touch with it and fail as well, at nearly the same
     moment; what is reported is the first to end, which should be the one that knows why."""
     try:
-        run(args)
+        _run_and_leave(run, args)
     except InputError:
         raise
     except Exception:
         time.sleep(PATIENCE_S)
         raise
+
+
+def _run_and_leave(run: Callable[[Namespace], Any], args: Namespace) -> None:
+    """Run and leave the group of processes, which detectron2's `launch` does not: a thread of gloo that still holds the
+    last collective's tensors when Python is gone aborts the process, now and then on busy cores, and with it the run.
+
+    Not after a failure: there, the others may never do their part of what the group would wait for.
+    """
+    try:
+        run(args)
+    except Stopped:
+        distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
 
 
 def _join_torchrun() -> None:

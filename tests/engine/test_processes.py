@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nightlab.signals import STOPPED
+
 from .test_run import config  # noqa: F401 (a fixture)
 from .test_stages import dual  # noqa: F401 (a fixture)
 
@@ -79,6 +81,34 @@ if __name__ == "__main__":
     launch_run(work, Namespace(num_gpus=2, num_machines=1, machine_rank=0, dist_url="auto"))
 """
 
+# What is left of the group when a process is done with its run, or was asked to stop.
+LEAVES = """
+import sys
+from argparse import Namespace
+from functools import partial
+import torch
+from torch import distributed
+from nightlab.engine import launching
+from nightlab.signals import Stopped
+
+def work(args):
+    distributed.all_reduce(torch.ones(1))
+    if args.stops:
+        raise Stopped
+
+def watched(run, args):
+    try:
+        run_with_patience(run, args)
+    finally:
+        print("still in a group" if distributed.is_initialized() else "left", flush=True)
+
+if __name__ == "__main__":
+    torch.multiprocessing.start_processes = partial(torch.multiprocessing.start_processes, start_method="fork")
+    run_with_patience, launching._run_with_patience = launching._run_with_patience, watched
+    one = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
+    launching.launch_run(work, Namespace(**one, stops=len(sys.argv) > 1))
+"""
+
 
 def finished(script, *arguments):
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -126,3 +156,12 @@ def test_a_process_that_fails_ends_all_with_its_message(tmp_path):
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == "RuntimeError: process 1 is out of luck", done.stderr[-3000:]
     assert "-- Process 1 terminated" in done.stderr
+
+
+@pytest.mark.parametrize("arguments, status", [((), 0), (("stops",), STOPPED)])
+def test_processes_leave_their_group_before_they_end(tmp_path, arguments, status):
+    """A thread of gloo that outlives Python would abort its process."""
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    done = finished(script, *arguments)
+    assert (done.returncode, done.stdout.split("\n")) == (status, ["left", "left", ""]), done.stderr[-3000:]
