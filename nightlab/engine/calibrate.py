@@ -245,7 +245,8 @@ def _fit_pool(model: NightLab, samples: dict[str, Sample], name: str) -> dict[st
     image, region = both[:, : len(used)], both[:, len(used) :]
     image, region = (part[..., None, None].to(model.device) for part in (image, region))
     image, region = model.adjusted(image).log_softmax(dim=1), model.tempered_region(region).log_softmax(dim=1)
-    image, merged = (part[..., 0, 0].cpu() for part in (image, merging.fuse(image, region, used)))
+    merged = merging.fuse(image, region, used, hard=model.hard_class_mask.tolist())
+    image, merged = (part[..., 0, 0].cpu() for part in (image, merged))
 
     def pooled(on: Tensor, of: Tensor) -> Tensor:
         return merging.pooled(image[of], merged[of], fit_pool(image[on], merged[on], target[on]))

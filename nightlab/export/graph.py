@@ -59,6 +59,7 @@ class DualLevelGraph(nn.Module):
         self.model = model
         self.dynamic = dynamic
         self.used: list[bool] = model.region_level.used.tolist()
+        self.hard: list[bool] = model.hard_class_mask.tolist()
         self.pool = model.pool
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
@@ -67,7 +68,8 @@ class DualLevelGraph(nn.Module):
         found = self.found(image)
         logits = merge.in_use(self.region_logits(image.frame, found), self.used)
         pasted = fixed.paste(logits, found, image.size, self.largest(image.size))
-        merged = merge.merge(image.log_probabilities, pasted, self.used, model.merge_rule, self.pool)
+        rule = model.merge_rule
+        merged = merge.merge(image.log_probabilities, pasted, self.used, rule, hard=self.hard, pool=self.pool)
         before = decided(image.log_probabilities).labels
         return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 

@@ -195,7 +195,8 @@ def region_counts(model: NightLab, image: ImagePass, label: Tensor, boxes: Tenso
     grid = (region.shape[-2], region.shape[-1])
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
     used: list[bool] = model.region_level.used.tolist()
-    merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule, pool=model.pool)
+    hard: list[bool] = model.hard_class_mask.tolist()
+    merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule, hard=hard, pool=model.pool)
     target = crop_labels(label, boxes, grid, beyond=len(used))  # no class: nothing is pasted there
     before, after = (box_counts(x.argmax(dim=1), target, len(used)) for x in (before, merged))
     return before, after

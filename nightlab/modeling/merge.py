@@ -1,8 +1,9 @@
 """Pasting region predictions back into the full-image prediction. Pure torch.
 
 Symbols: P^I the image level's log-probabilities `[K, H, W]`; `used` says of each of the K classes whether the region
-level answers for it. Of its K + 1 outputs, the classes and *other*, which stands for all the rest together, only the
-U + 1 `in_use` are pasted and merged: a map of the frame's size for each of the others would cost more than they say.
+level answers for it, that is for the hard ones or for all. Of its K + 1 outputs, the classes and *other*, which stands
+for all the rest together, only the U + 1 `in_use` are pasted and merged: a map of the frame's size for each of the
+others would cost more than they say.
 """
 
 import math
@@ -77,18 +78,29 @@ def resample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def merge(
-    image: Tensor, pasted: Pasted, used: Sequence[bool], rule: str = "posterior", pool: Tensor | None = None
+    image: Tensor,
+    pasted: Pasted,
+    used: Sequence[bool],
+    rule: str = "posterior",
+    *,
+    hard: Sequence[bool] | None = None,
+    pool: Tensor | None = None,
 ) -> Tensor:
     """Log-probabilities `[K, H, W]` of both levels together; outside of the regions exactly those of the image level.
 
-    "posterior" keeps both posteriors: P(c) = p_R(c) for the region level's classes, and what it gives to *other* is
-    shared among the remaining ones as the image level shares it, P(c) = p_R(other) p_I(c | not used). "average" is the
-    mean of that posterior and the image level's. "replace" is the paper's: the region level's answer replaces the image
-    level's where it names a class (with all K classes in use: everywhere inside the boxes), and where it says *other*
-    the image level stands. "pooled" weighs the first and the image level by `pool` `[2, K]`, see `pooled`; without one
-    it is the first.
+    "posterior" keeps both posteriors. Of hard classes the region level's word counts, P(c) = p_R(c). What it gives to
+    the easy ones together is shared among them as the image level shares it, P(c) = p_R(easy) p_I(c | easy), p_R(easy)
+    being its *other*; or, where it answers for all classes, as both levels do in the mean, P(c) = p_R(easy) (p_I(c |
+    easy) + p_R(c | easy)) / 2. "average" is the mean of that posterior and the image level's. "replace" is the paper's:
+    the region level's answer replaces the image level's where it names a class (with all K classes in use: everywhere
+    inside the boxes), and where it says *other* the image level stands. "pooled" weighs the first and the image level
+    by `pool` `[2, K]`, see `pooled`; without one it is the first.
+
+    Args:
+        hard: which classes are hard, where all are in use; None: those that are.
     """
-    return fuse(image[None], logarithms(pasted)[None], used, rule, where=pasted.covered[None], pool=pool)[0]
+    where = pasted.covered[None]
+    return fuse(image[None], logarithms(pasted)[None], used, rule, where=where, hard=hard, pool=pool)[0]
 
 
 def logarithms(pasted: Pasted) -> Tensor:
@@ -103,9 +115,11 @@ def fuse(
     rule: str = "posterior",
     *,
     where: Tensor | None = None,
+    hard: Sequence[bool] | None = None,
     pool: Tensor | None = None,
 ) -> Tensor:
-    """Aligned log-probabilities `[R, K, h, w]` and `[R, U + 1, h, w]` merged, `[R, K, h, w]`; `rule` as for `merge`.
+    """Aligned log-probabilities `[R, K, h, w]` and `[R, U + 1, h, w]` merged, `[R, K, h, w]`; `rule`, `hard` and `pool`
+    as for `merge`.
 
     Outside of `where`, bool `[R, h, w]`, the image level stands. Nothing here depends on values, so that it can be
     exported.
@@ -122,17 +136,25 @@ def fuse(
     def kept(merged: Tensor, before: Tensor | float) -> Tensor:
         return merged if changed is None else torch.where(changed, merged, before)
 
-    # By how much all classes that share *other* change: by nothing where the image level stands, to the last bit.
-    remaining = [k for k, is_used in enumerate(used) if not is_used]
-    share = region[:, -1:] - image[:, remaining].logsumexp(dim=1, keepdim=True) if remaining else region[:, -1:]
-    share = kept(share, 0.0)
-    merged = torch.cat(
-        [
-            kept(region[:, outputs], image[:, classes]) if is_used else image[:, classes] + share
-            for is_used, classes, outputs in _runs(used)
-        ],
-        dim=1,
-    )
+    # Its word alone counts for the first, and both share out the easy ones where it knows them, too.
+    alone = hard if hard is not None and all(used) and rule != "replace" else used
+    easy = [k for k, is_alone in enumerate(alone) if not is_alone]
+    both_share = all(used) and len(easy) > 0
+    total = region[:, easy].logsumexp(dim=1, keepdim=True) if both_share else region[:, -1:]
+    # By how much all easy classes change: by nothing where the image level stands, to the last bit.
+    share = kept(total - image[:, easy].logsumexp(dim=1, keepdim=True), 0.0) if easy else total
+    parts = []
+    for is_alone, classes, outputs in _runs(alone):
+        before = image[:, classes]
+        if all(used):  # each class has an output
+            outputs = classes
+        if is_alone:
+            parts.append(kept(region[:, outputs], before))
+        elif both_share:
+            parts.append(kept(torch.logaddexp(before + share, region[:, outputs]) - math.log(2), before))
+        else:
+            parts.append(before + share)
+    merged = torch.cat(parts, dim=1)
     if rule == "average":
         return kept(torch.logaddexp(image, merged) - math.log(2), image)
     return kept(pooled(image, merged, pool), image) if rule == "pooled" and pool is not None else merged

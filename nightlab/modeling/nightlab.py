@@ -457,8 +457,9 @@ class NightLab(nn.Module):
             return Scored(image_level, lambda rows, _: rows, regions)
         windows = boxes.double().cpu()  # once, and not for every strip
         answers = merging.in_use(region_logits, used)
+        hard: list[bool] = self.hard_class_mask.tolist()
         return Scored(
-            image_level, partial(self.merge_rows, image_level.size, answers, windows, used, self.pool), regions
+            image_level, partial(self.merge_rows, image_level.size, answers, windows, used, hard, self.pool), regions
         )
 
     def merge_rows(
@@ -467,16 +468,17 @@ class NightLab(nn.Module):
         region_logits: Tensor,
         boxes: Tensor,
         used: Sequence[bool],
+        hard: Sequence[bool],
         pool: Tensor | None,
         image_level: Tensor,
         rows: range,
     ) -> Tensor:
         """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them; of the region
-        level's outputs those in use, and the `pool` in force."""
+        level's outputs those in use, which classes are hard, and the `pool` in force."""
         if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
             return image_level
         pasted = merging.paste(region_logits, boxes, size, rows)
-        return merging.merge(image_level, pasted, used, self.merge_rule, pool)
+        return merging.merge(image_level, pasted, used, self.merge_rule, hard=hard, pool=pool)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False

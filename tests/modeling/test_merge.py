@@ -44,10 +44,16 @@ def pasted_in_use(logits: Tensor, boxes: Tensor, used: Tensor, size: tuple[int, 
 
 
 def both(
-    image: Tensor, logits: Tensor, boxes: Tensor, used: Tensor, rule: str = "posterior", size: tuple[int, int] = SIZE
+    image: Tensor,
+    logits: Tensor,
+    boxes: Tensor,
+    used: Tensor,
+    rule: str = "posterior",
+    size: tuple[int, int] = SIZE,
+    hard: list[bool] | None = None,
 ) -> Tensor:
     """The image level's map and the region level's K + 1 outputs, merged."""
-    return merge(image, pasted_in_use(logits, boxes, used, size), used.tolist(), rule)
+    return merge(image, pasted_in_use(logits, boxes, used, size), used.tolist(), rule, hard=hard)
 
 
 def inside(box: Tensor, size: tuple[int, int] = SIZE) -> Tensor:
@@ -233,11 +239,17 @@ def test_no_boxes_give_the_image_level_itself(rule: str, used: Tensor) -> None:
         assert torch.equal(both(image, logits, torch.zeros(0, 4), used, rule), image)
 
 
-def one_pixel(image: list[float], region: list[float], used: list[bool], rule: str = "posterior") -> list[float]:
+def one_pixel(
+    image: list[float],
+    region: list[float],
+    used: list[bool],
+    rule: str = "posterior",
+    hard: list[bool] | None = None,
+) -> list[float]:
     """Merged probabilities of a map of one pixel that a region covers."""
     logits = torch.tensor(image).log().view(-1, 1, 1)
     box = torch.tensor([[-1.0, -1, 2, 2]])
-    return both(logits, constant(region), box, torch.tensor(used), rule, (1, 1)).exp().flatten().tolist()
+    return both(logits, constant(region), box, torch.tensor(used), rule, (1, 1), hard).exp().flatten().tolist()
 
 
 def test_posterior_merge_by_hand() -> None:
@@ -246,9 +258,31 @@ def test_posterior_merge_by_hand() -> None:
     assert found == pytest.approx([0.25, 0.15, 0.6], abs=1e-6)
     found = one_pixel([0.5, 0.3, 0.2], [0.7, 0, 0.1, 0.2], [True, False, True])
     assert found == pytest.approx([0.7, 0.2, 0.1], abs=1e-6)
-    # All classes in use: the region level's own.
+    # All classes in use and hard: the region level's own.
     found = one_pixel([0.5, 0.3, 0.2], [0.1, 0.2, 0.7, 0], [True, True, True])
     assert found == pytest.approx([0.1, 0.2, 0.7], abs=1e-6)
+
+
+def test_both_levels_share_out_the_easy_classes_that_both_know() -> None:
+    # Class 2 is hard: 0.7 by the region level. The 0.3 that are left are 5 : 3 to the image level, 1 : 2 to the other.
+    image, region, every = [0.5, 0.3, 0.2], [0.1, 0.2, 0.7, 0], [True] * 3
+    expected = [0.3 * (0.625 + 1 / 3) / 2, 0.3 * (0.375 + 2 / 3) / 2, 0.7]
+    assert one_pixel(image, region, every, hard=HARD.tolist()) == pytest.approx(expected, abs=1e-6)
+    # One hard class between easy ones.
+    found = one_pixel([0.5, 0.2, 0.3], [0.1, 0.7, 0.2, 0], every, hard=[False, True, False])
+    assert found == pytest.approx([expected[0], 0.7, expected[1]], abs=1e-6)
+    # The paper's replacement takes the region level's word for all of them.
+    assert one_pixel(image, region, every, "replace", HARD.tolist()) == pytest.approx([0.1, 0.2, 0.7], abs=1e-6)
+    half = [(p + q) / 2 for p, q in zip(expected, image, strict=True)]
+    assert one_pixel(image, region, every, "average", HARD.tolist()) == pytest.approx(half, abs=1e-6)
+
+
+@pytest.mark.parametrize("used", [HARD, ~HARD])
+def test_what_is_hard_makes_no_difference_where_the_region_level_answers_for_that_alone(used: Tensor) -> None:
+    image, logits = log_maps(), region_logits(BOXES, used)
+    for rule in RULES:
+        expected = both(image, logits, BOXES, used, rule)
+        assert torch.equal(both(image, logits, BOXES, used, rule, hard=used.tolist()), expected)
 
 
 def test_the_average_by_hand() -> None:
@@ -291,12 +325,18 @@ def test_replacement_with_all_classes_is_the_region_level_inside_its_boxes(rule:
     torch.testing.assert_close(merged.exp()[:, pasted.covered], pasted.probability[:3, pasted.covered])
 
 
-@pytest.mark.parametrize("used", [[0, 0, 0, 1], [1, 0, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]])
+@pytest.mark.parametrize(
+    "used, hard",
+    [
+        *(([int(c) for c in used], None) for used in ("0001", "1010", "1110", "1111", "0000")),
+        *(([1, 1, 1, 1], [c == "1" for c in hard]) for hard in ("0001", "1010", "0110", "1111", "0000")),
+    ],
+)
 @pytest.mark.parametrize("rule", RULES)
-def test_what_holds_for_all_merges(rule: str, used: list[int]) -> None:
+def test_what_holds_for_all_merges(rule: str, used: list[int], hard: list[bool] | None) -> None:
     mask = torch.tensor(used, dtype=torch.bool)
     image, logits = log_maps(4), region_logits(BOXES, mask)
-    merged = both(image, logits, BOXES, mask, rule)
+    merged = both(image, logits, BOXES, mask, rule, hard=hard)
     assert merged.dtype == image.dtype and merged.shape == image.shape
     assert torch.isfinite(merged).all()
     torch.testing.assert_close(merged.exp().sum(dim=0), torch.ones(SIZE), atol=1e-5, rtol=0)
