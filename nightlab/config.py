@@ -151,7 +151,8 @@ def _add_levels(cfg: CfgNode) -> None:
     cfg.MODEL.REGION = CfgNode()
     # Builds the second segmentor.
     cfg.MODEL.REGION.ENABLED = False
-    # "hard": hard classes and *other*; "all": all K classes.
+    # "hard": hard classes and *other*; "all": all K classes, of which the image level has its say in the easy ones. The
+    # latter is better where the image level sees less than the frame holds (MODEL_ZOO.md).
     cfg.MODEL.REGION.CLASSES = "hard"
     # Height and width of crops, which are cut out of the original frame, and how many of their pixels one pixel of what
     # the image level sees (INPUT.IMAGE_SIZE) becomes, at least and at most.

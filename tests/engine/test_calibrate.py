@@ -10,7 +10,6 @@ from torch import nn
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper
 from nightlab.engine.calibrate import (
-    _fit_bias,
     fit,
     fit_file,
     fit_merge,
@@ -22,6 +21,7 @@ from nightlab.engine.calibrate import (
     with_and_without,
     write_calibrated,
 )
+from nightlab.engine.calibration_fit import _fit_bias
 from nightlab.engine.calibration_sample import PIXELS, Sample, cross_fitted, sample_levels
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError
@@ -91,7 +91,7 @@ def test_both_levels_and_the_detector(cfg):
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_what_is_merged_is_fitted_where_it_is_asked_for(cfg, calibrate, caplog, monkeypatch):
     """Levels of strong opinions, which are wrong: whoever weighs them knows better than both."""
-    monkeypatch.setattr("nightlab.engine.calibrate.cross_fitted", lambda *_: {"kept": True})
+    monkeypatch.setattr("nightlab.engine.calibration_fit.cross_fitted", lambda *_: {"kept": True})
     cfg = add_regions(cfg)
     cfg.MODEL.NIGHTLAB.MERGE, cfg.MODEL.NIGHTLAB.CLASS_BIAS, cfg.MODEL.NIGHTLAB.CALIBRATE = "pooled", True, calibrate
     model = lively(cfg)

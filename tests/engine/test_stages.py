@@ -152,7 +152,7 @@ def test_hdm_goes_on_from_a_model_with_rdn(dual, tmp_path):
 
 def test_hdm_learns_the_gain_of_what_is_merged(dual, tmp_path, monkeypatch):
     """The pool of both levels is fitted before gain is measured, and again when HDM has learned it."""
-    monkeypatch.setattr("nightlab.engine.calibrate.cross_fitted", lambda *_: {"kept": True})
+    monkeypatch.setattr("nightlab.engine.calibration_fit.cross_fitted", lambda *_: {"kept": True})
     run(arguments(dual))
     rdn, hdm = (weights(tmp_path / "out" / "stages" / stage / "model_final.pth") for stage in ("rdn", "hdm"))
     neutral = uncalibrated("merge_pool", rdn["merge_pool"])

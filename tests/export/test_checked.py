@@ -83,6 +83,18 @@ def test_without_a_proposal_the_image_level_stands(predictor, images):
     assert torch.equal(labels, before) and not real.any() and not scores.any()
 
 
+@torch.no_grad()
+def test_a_graph_shares_out_easy_classes_as_the_model_does(predictor, images, monkeypatch):
+    """With a region level of all classes."""
+    model = predictor.model
+    monkeypatch.setitem(model.region_level._buffers, "used", torch.ones_like(model.hard_class_mask))
+    graph = build_graph(model)
+    for image in images:
+        labels = graph(torch.from_numpy(image))[0]
+        expected = predictor(image).labels
+        assert (labels.numpy() == expected).mean() >= 0.999 and (expected != predictor(image).image_level).any()
+
+
 def test_what_disagrees_is_not_written(predictor, images, tmp_path, monkeypatch):
     class Other:
         metadata = {"level": "image"}

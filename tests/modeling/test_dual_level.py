@@ -113,6 +113,24 @@ def test_all_classes_and_replacement():
     assert not torch.equal(output["sem_seg"], output["sem_seg_image_level"])
 
 
+@pytest.mark.parametrize("source", ["grid", "detector"])
+def test_with_all_classes_hard_ones_are_the_region_levels_and_easy_ones_both_levels(source):
+    outputs = {}
+    for rule in ("posterior", "replace", "pooled"):  # the last without a pool
+        model = dual_level(
+            "MODEL.REGION.CLASSES", "all", "MODEL.NIGHTLAB.MERGE", rule, "MODEL.NIGHTLAB.REGIONS", source
+        )
+        (outputs[rule],) = predict(model, given())
+    both, region = (outputs[rule]["sem_seg"] for rule in ("posterior", "replace"))
+    before = outputs["posterior"]["sem_seg_image_level"]
+    covered = (region != before).any(dim=0)
+    hard, easy = [1, 3], [0, 2, 4]
+    assert covered.any() and torch.equal(outputs["pooled"]["sem_seg"], both)
+    torch.testing.assert_close(both[hard][:, covered], region[hard][:, covered], rtol=1e-4, atol=1e-4)
+    shares = [x[easy][:, covered].softmax(dim=0) for x in (both, region, before)]
+    torch.testing.assert_close(shares[0], (shares[1] + shares[2]) / 2, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("stage, part", [("region", "region_level"), ("rdn", "detector"), ("hdm", "detector")])
 def test_a_stage_trains_its_part_alone(stage, part):
     model = dual_level("MODEL.NIGHTLAB.STAGE", stage).train()
