@@ -22,8 +22,8 @@ from nightlab.evaluation.tta import NightLabWithTTA
 from nightlab.modeling import merge as merging
 from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.image_pass import ImagePass
+from nightlab.modeling.losses import UNUSED
 from nightlab.modeling.nightlab import ORACLES, NightLab
-from nightlab.modeling.region_level import UNUSED
 from nightlab.modeling.regions import choose, crop_and_zoom
 from nightlab.modeling.sources import SOURCES, Candidates, moved_at_random
 

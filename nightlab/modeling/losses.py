@@ -7,9 +7,17 @@ from torch.nn import functional as F
 
 from nightlab.modeling.layers import resize_to
 
+# As a logit: impossible. Finite, so that resizing a map of it stays itself, and within float16.
+UNUSED = -1e4
+
 
 def segmentation_loss(
-    logits: Tensor, target: Tensor, ignore_label: int, weights: Tensor | None = None, divisor: Tensor | None = None
+    logits: Tensor,
+    target: Tensor,
+    ignore_label: int,
+    weights: Tensor | None = None,
+    divisor: Tensor | None = None,
+    hard: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of `logits` `[B, K, h, w]`, resized to `target` `[B, H, W]`, averaged over the valid pixels.
 
@@ -17,6 +25,10 @@ def segmentation_loss(
     pixels is that of all processes, so that N processes with a share of the batch each give, averaged, the gradient of
     one process with the whole batch. A batch without a valid pixel gives 0 (and zero gradients). `divisor` takes the
     place of that count where a step has several batches: its mean over them.
+
+    With `hard`, bool `[K]`, two questions are asked: which hard class, or an easy one, and of easy pixels which of the
+    easy classes. log P(c) = log P(easy) + log P(c | easy), so that without weights it is the same; with them, a pixel
+    of an easy class counts as 1 in the first question, and in the average, and as its class weighs in the second.
     """
     logits = resize_to(logits.float(), (target.shape[-2], target.shape[-1]))
     if logits.is_contiguous(memory_format=torch.channels_last):
@@ -24,18 +36,44 @@ def segmentation_loss(
         rows, wanted = logits.permute(0, 2, 3, 1).flatten(0, 2), target.flatten()
     else:
         rows, wanted = logits, target
-    total = F.cross_entropy(rows, wanted, weights, ignore_index=ignore_label, reduction="sum")
+    if hard is None:
+        total = F.cross_entropy(rows, wanted, weights, ignore_index=ignore_label, reduction="sum")
+    else:
+        total = _two_questions(rows, wanted, ignore_label, weights, hard)
     if divisor is None:
-        divisor = mean_over_processes(count_valid(target, ignore_label, weights))
+        divisor = mean_over_processes(count_valid(target, ignore_label, weights, hard))
     # Where nothing is valid the total is zero, too; a share of a pixel per process is still divided by itself. The
     # bound is far from the smallest number, whose inverse would overflow in mixed precision.
     return total / divisor.clamp(min=1e-6)
 
 
-def count_valid(target: Tensor, ignore_label: int, weights: Tensor | None = None) -> Tensor:
-    """How many pixels of class maps are not ignored, each counted as much as its class weighs: a scalar."""
+def _two_questions(logits: Tensor, target: Tensor, ignore_label: int, weights: Tensor | None, hard: Tensor) -> Tensor:
+    """The sum over pixels of what `segmentation_loss` says, of `[N, K]` or `[B, K, H, W]`."""
+    of_class = hard.view(1, -1, *(1,) * (logits.dim() - 2))
     known = target != ignore_label
-    return known.sum() if weights is None else (weights[target.where(known, 0)] * known).sum()
+    is_easy = known & ~hard[target.where(known, 0)]
+    among_easy = logits.masked_fill(of_class, UNUSED)
+    other = among_easy.logsumexp(dim=1, keepdim=True)
+    first = torch.cat([logits.masked_fill(~of_class, UNUSED), other], dim=1)
+    first_weights = None if weights is None else torch.cat([weights, weights.new_ones(1)])
+    which_hard = F.cross_entropy(
+        first, torch.where(is_easy, len(hard), target), first_weights, ignore_index=ignore_label, reduction="sum"
+    )
+    which_easy = F.cross_entropy(
+        among_easy, torch.where(is_easy, target, ignore_label), weights, ignore_index=ignore_label, reduction="sum"
+    )
+    return which_hard + which_easy
+
+
+def count_valid(target: Tensor, ignore_label: int, weights: Tensor | None = None, hard: Tensor | None = None) -> Tensor:
+    """How many pixels of class maps are not ignored, each counted as much as its class weighs (with `hard`, easy ones
+    as 1): a scalar."""
+    known = target != ignore_label
+    if weights is None:
+        return known.sum()
+    if hard is not None:
+        weights = torch.where(hard, weights, 1.0)
+    return (weights[target.where(known, 0)] * known).sum()
 
 
 def mean_over_processes(count: Tensor) -> Tensor:

@@ -6,10 +6,8 @@ import torch
 from detectron2.config import CfgNode, configurable
 from torch import Tensor, nn
 
+from nightlab.modeling.losses import UNUSED
 from nightlab.modeling.segmentor import Segmentor, SegmentorOutput
-
-# Finite, so that resizing a map of it stays itself, and within float16.
-UNUSED = -1e4
 
 
 class RegionLevel(nn.Module):
@@ -70,13 +68,20 @@ class RegionLevel(nn.Module):
         aux = output.aux_logits
         return output._replace(logits=self._mask(output.logits), aux_logits=None if aux is None else self._mask(aux))
 
-    def losses(self, output: SegmentorOutput, target: Tensor, divisor: Tensor | None = None) -> dict[str, Tensor]:
-        """Cross entropy against class maps `[R, h, w]`; classes that are not used count as *other*."""
-        return self.segmentor.losses(output, self.targets(target), divisor)
+    def losses(
+        self, output: SegmentorOutput, target: Tensor, divisor: Tensor | None = None, hard: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Cross entropy against class maps `[R, h, w]`; classes that are not used count as *other*. Where all are used,
+        it is of the two questions that merging asks: which of the `hard` classes, bool `[K]`, and else which other."""
+        return self.segmentor.losses(output, self.targets(target), divisor, self._apart(hard))
 
-    def count_valid(self, target: Tensor) -> Tensor:
+    def count_valid(self, target: Tensor, hard: Tensor | None = None) -> Tensor:
         """As the segmentor's."""
-        return self.segmentor.count_valid(self.targets(target))
+        return self.segmentor.count_valid(self.targets(target), self._apart(hard))
+
+    def _apart(self, hard: Tensor | None) -> Tensor | None:
+        """Of its K + 1 outputs those of hard classes, where it does not tell these from *other* alone."""
+        return torch.cat([hard, hard.new_zeros(1)]) if self.all_classes and hard is not None else None
 
     def targets(self, target: Tensor) -> Tensor:
         """Class ids in terms of its outputs: classes that are not used are *other*, what is no class is ignored."""

@@ -147,19 +147,25 @@ class Segmentor(nn.Module):
         aux_logits = self.aux_head(features[self.aux_feature]) if self.training and self.aux_head else None
         return SegmentorOutput(logits, aux_logits, x, features, adapted)
 
-    def losses(self, output: SegmentorOutput, target: Tensor, divisor: Tensor | None = None) -> dict[str, Tensor]:
-        """Cross entropy of both heads against `target` `[B, H, W]` (int64, class ids or the ignore label), divided as
-        `segmentation_loss` says."""
+    def losses(
+        self,
+        output: SegmentorOutput,
+        target: Tensor,
+        divisor: Tensor | None = None,
+        hard: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Cross entropy of both heads against `target` `[B, H, W]` (int64, class ids or the ignore label); `divisor`
+        and `hard` as of `segmentation_loss`."""
         target = self._pad(target, self.ignore_label)
-        args = (target, self.ignore_label, self.class_weights, divisor)
+        args = (target, self.ignore_label, self.class_weights, divisor, hard)
         losses = {"loss_sem_seg": segmentation_loss(output.logits, *args)}
         if output.aux_logits is not None:
             losses["loss_aux"] = self.aux_weight * segmentation_loss(output.aux_logits, *args)
         return losses
 
-    def count_valid(self, target: Tensor) -> Tensor:
+    def count_valid(self, target: Tensor, hard: Tensor | None = None) -> Tensor:
         """What the cross entropy of a batch is divided by, of this process alone."""
-        return count_valid(target, self.ignore_label, self.class_weights)
+        return count_valid(target, self.ignore_label, self.class_weights, hard)
 
     def adaptation_losses(self, images: Tensor, adapted: Tensor, day: Tensor) -> dict[str, Tensor]:
         """Losses of the light adaptation (see `LightLosses`); how the discriminator does goes to the event storage."""

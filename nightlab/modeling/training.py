@@ -34,7 +34,7 @@ def losses(model: NightLab, batched_inputs: list[dict[str, Any]]) -> dict[str, T
         valid = valid_pixels(batched_inputs, images)
         return model.adversary.losses(model.image_level, images, night, target, valid, divisor)
     output = level(images)
-    found = level.losses(output, target, divisor)
+    found = level.losses(output, target, divisor, _told_apart(model))
     if model.learns_light:
         found |= _light_losses(model, level.own_segmentor, batched_inputs, images, output.adapted)
     return found
@@ -46,7 +46,8 @@ def divided_together(model: NightLab, batches: list[list[dict[str, Any]]]) -> li
     if model.stage in ("light", "rdn", "hdm"):
         return batches
     targets = [x["sem_seg"].to(model.device, non_blocking=True) for batch in batches for x in batch]
-    valid = torch.stack([_learning(model).count_valid(target) for target in targets]).sum()
+    level, hard = _learning(model), _told_apart(model)
+    valid = torch.stack([level.count_valid(target, hard) for target in targets]).sum()
     divisor = mean_over_processes(valid / len(batches))
     return [[{**x, "divisor": divisor} for x in batch] for batch in batches]
 
@@ -77,6 +78,11 @@ def _learning(model: NightLab) -> Segmentor | RegionLevel:
     level: Segmentor | RegionLevel | None = model.region_level if model.stage == "region" else model.image_level
     assert level is not None
     return level
+
+
+def _told_apart(model: NightLab) -> Tensor | None:
+    """The classes that the region level is asked about first, bool `[K]` (see `segmentation_loss`)."""
+    return model.hard_class_mask if model.stage == "region" else None
 
 
 def _light_losses(

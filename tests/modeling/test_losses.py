@@ -41,6 +41,31 @@ def test_a_pixel_counts_as_much_as_its_class_weighs() -> None:
     assert segmentation_loss(logits, torch.full_like(target, 255), 255, torch.ones(2)).item() == 0
 
 
+def test_two_questions_are_one_where_classes_weigh_the_same() -> None:
+    logits, target = 3 * torch.randn(2, 5, 3, 4), torch.randint(0, 5, (2, 6, 8))
+    target[0, :2] = 255
+    expected = segmentation_loss(logits, target, 255)
+    for hard in ([0, 1, 0, 0, 1], [1, 0, 0, 0, 0], [0] * 5, [1] * 5):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            loss = segmentation_loss(
+                logits.contiguous(memory_format=layout), target, 255, hard=torch.tensor(hard, dtype=torch.bool)
+            )
+            torch.testing.assert_close(loss, expected)
+
+
+def test_an_easy_pixel_weighs_one_among_hard_classes_and_as_its_class_among_easy_ones() -> None:
+    logits = torch.tensor([1.0, 2, 1]).log().view(1, 3, 1, 1).expand(1, 3, 1, 4)  # 1/4, 1/2, 1/4
+    target = torch.tensor([[[0, 1, 2, 255]]])
+    weights, hard = torch.tensor([3.0, 0.5, 0.2]), torch.tensor([True, False, False])
+    # Hard or easy: 1/4 against 3/4. Of the easy ones: 2/3 and 1/3.
+    first = 3 * math.log(4) + 2 * math.log(4 / 3)
+    second = 0.5 * math.log(3 / 2) + 0.2 * math.log(3)
+    loss = segmentation_loss(logits, target, 255, weights, hard=hard)
+    assert loss.item() == pytest.approx((first + second) / (3 + 1 + 1))
+    nothing = segmentation_loss(logits, torch.full_like(target, 255), 255, weights, hard=hard)
+    assert nothing.item() == 0
+
+
 def test_nothing_but_ignored_pixels_gives_zero() -> None:
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     loss = segmentation_loss(logits, torch.full((2, 8, 8), 255), 255)
