@@ -230,7 +230,8 @@ def _add_levels(cfg: CfgNode) -> None:
     hardness.CLASS_SCORES = False
     # HDM's labels: how many regions of an image are segmented to learn their gain, in which contexts hard regions are
     # among them, whether gain is that of the mIoU inside the "region" or what it adds to that of the "dataset" (of the
-    # images that HDM learns on), and above which gain one is worth looking at (at zero or below it is not).
+    # images that HDM learns on), of all classes or of the "hard" ones, and above which gain one is worth looking at (at
+    # zero or below it is not).
     hardness.CANDIDATES = 24
     hardness.CONTEXTS = [1.5, 2.5, 4.0]
     hardness.GAIN = "region"

@@ -52,7 +52,7 @@ def gains_of(model: NightLab, records: Sequence[dict[str, Any]], path: Path, *, 
     parts = comm.all_gather((counted, sizes))
     counted = {name: found for part, _ in parts for name, found in part.items()}
     sizes = {name: size for _, part in parts for name, size in part.items()}
-    gains = labelling.measured_gains(model.labels, counted)
+    gains = labelling.measured_gains(model.labels, counted, model.hard_class_mask.cpu())
     measured: Measured = {name: (*found, sizes[name]) for name, found in gains.items()}
     if comm.is_main_process():
         write_whole(measured, path)

@@ -45,7 +45,7 @@ def region_gain(before: Tensor, after: Tensor) -> Tensor:
     return mean_iou(after) - mean_iou(before)
 
 
-def dataset_gain(before: Tensor, after: Tensor, totals: Tensor) -> Tensor:
+def dataset_gain(before: Tensor, after: Tensor, totals: Tensor, of: Tensor | None = None) -> Tensor:
     """What each region would add to the mIoU (0...1) of a whole data set, to first order, `[R]`.
 
     A region with three pixels of a sign counts for as much as those are among the signs of all images, where
@@ -54,6 +54,7 @@ def dataset_gain(before: Tensor, after: Tensor, totals: Tensor) -> Tensor:
     Args:
         before, after: counts `[R, 3, K]` of P^I and of the merged map in each region, as `box_counts` gives them.
         totals: those of P^I over all images, `[3, K]`, in pixels of the same size.
+        of: which classes that is the mean of, bool `[K]`, as far as they are there; None: all.
     """
     hits, labelled, predicted = totals.double()
     union = (labelled + predicted - hits).clamp(min=1)
@@ -61,5 +62,5 @@ def dataset_gain(before: Tensor, after: Tensor, totals: Tensor) -> Tensor:
     more_hits = change[:, 0]
     more_union = change[:, 2] - more_hits  # the ground truth stays what it is
     by_class = more_hits / union - hits / union**2 * more_union
-    present = labelled > 0
+    present = labelled > 0 if of is None else (labelled > 0) & of
     return by_class[:, present].sum(dim=1) / present.sum().clamp(min=1)

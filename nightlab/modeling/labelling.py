@@ -27,7 +27,7 @@ from nightlab.modeling.sources import View, components, jittered, random
 if TYPE_CHECKING:
     from nightlab.modeling.nightlab import NightLab
 
-GAINS = ("region", "dataset")
+GAINS = ("region", "dataset", "hard")
 # Candidates of one kind that overlap more than this are one.
 _CANDIDATE_NMS = 0.7
 
@@ -42,7 +42,7 @@ class LabelRule:
         contexts: in which contexts hard regions are among HDM's candidates.
         candidates: how many regions of an image are segmented to learn their gain.
         gain: one of `GAINS`: that of the mIoU inside the "region", or what it adds to that of the "dataset" (times the
-            number of images, so that it is of the size of one image's mIoU).
+            number of images, so that it is of the size of one image's mIoU), of all classes or of the "hard" ones.
         margin: gains of mIoU (0...1) up to this size count as neither; a gain of zero or less is a loss.
     """
 
@@ -135,15 +135,17 @@ def counted(model: NightLab, image: ImagePass, view: View) -> Counted:
     return Counted(boxes[known], before[known], after[known], area[known], frame)
 
 
-def measured_gains(rule: LabelRule, images: Mapping[str, Counted]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of each image the candidates `[N, 4]` and their gain `[N]`, as the rule has it."""
+def measured_gains(rule: LabelRule, images: Mapping[str, Counted], hard: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Of each image the candidates `[N, 4]` and their gain `[N]`, as the rule has it; `hard`: which classes are, bool
+    `[K]`."""
     if rule.gain == "region":
         return {name: (x.boxes, region_gain(x.before, x.after).float()) for name, x in images.items()}
     totals = torch.stack([x.frame for x in images.values()]).sum(dim=0)
 
     def gain(x: Counted) -> Tensor:
         area = x.area[:, None, None]
-        return (dataset_gain(x.before * area, x.after * area, totals) * len(images)).float()
+        of = hard if rule.gain == "hard" else None
+        return (dataset_gain(x.before * area, x.after * area, totals, of) * len(images)).float()
 
     return {name: (x.boxes, gain(x)) for name, x in images.items()}
 

@@ -224,14 +224,20 @@ def test_gain_in_a_region_and_in_the_data_set():
         view = model.view(image, record)
         candidates, gains = labelling.measured(model, image, view)
         counted = labelling.counted(model, image, view)
-    boxes, region = labelling.measured_gains(LabelRule(), {"a": counted})["a"]
+    boxes, region = labelling.measured_gains(LabelRule(), {"a": counted}, model.hard_class_mask)["a"]
     assert torch.equal(boxes, candidates) and torch.allclose(region, gains)
-    alone = labelling.measured_gains(LabelRule(gain="dataset"), {"a": counted})["a"][1]
+    of_all = LabelRule(gain="dataset")
+    alone = labelling.measured_gains(of_all, {"a": counted}, model.hard_class_mask)["a"][1]
     assert alone.shape == region.shape and (alone.sign() == region.sign()).float().mean() > 0.6
     assert counted.frame[1].sum() == (record["sem_seg"] < 5).sum()
     # Twice the same image: each region adds half as much to twice as much.
-    twice = labelling.measured_gains(LabelRule(gain="dataset"), {"a": counted, "b": counted})
+    twice = labelling.measured_gains(of_all, {"a": counted, "b": counted}, model.hard_class_mask)
     assert torch.allclose(twice["b"][1], alone)
+    hard = [
+        labelling.measured_gains(LabelRule(gain="hard"), {"a": counted}, mask)["a"][1]
+        for mask in (model.hard_class_mask, torch.ones(5, dtype=torch.bool))
+    ]
+    assert torch.allclose(hard[1], alone) and not torch.allclose(hard[0], alone)
 
 
 def test_labels_by_gain_are_the_largest_of_those_that_overlap():

@@ -130,3 +130,4 @@ def test_rare_classes_count_for_more_in_a_data_set() -> None:
     found = none.clone()
     found[0, :, 0] = found[1, :, 1] = torch.tensor([1.0, 0, 1])
     assert dataset_gain(none, found, totals).tolist() == pytest.approx([0.01 / 2, 0.1 / 2])
+    assert dataset_gain(none, found, totals, torch.tensor([False, True])).tolist() == pytest.approx([0, 0.1])
