@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nightlab.arguments import factor, file_ending_in, positive
 from nightlab.config import load_config
 from nightlab.data import catalog
+from nightlab.data.held_out import share_held_out, split_records
 from nightlab.data.loader import build_test_loader
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.errors import InputError, exits_on_input_error
@@ -66,7 +67,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", type=Path)
     parser.add_argument("--weights", help="checkpoint (default: the configuration's MODEL.WEIGHTS)")
-    parser.add_argument("--dataset", help="a registered data set (default: the first of DATASETS.TEST)")
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument("--dataset", help="a registered data set (default: the first of DATASETS.TEST)")
+    images.add_argument(
+        "--held-out",
+        action="store_true",
+        help="the held-out images that HDM has not learned gain on either, to choose by; they depend on SEED",
+    )
     parser.add_argument("--sources", nargs="+", choices=REGION_SOURCES, default=list(REGION_SOURCES))
     parser.add_argument(
         "--numbers", nargs="+", type=positive, default=[1, 2, 5, 10, 20], help="most regions, each a row"
@@ -128,10 +135,13 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{options.config_file}: has no region level; set MODEL.REGION.ENABLED True")
     model = build_model(cfg).eval()
     NightLabCheckpointer(model, allow_pickle=cfg.MODEL.ALLOW_PICKLE).load(weights, checkpointables=[])
-    if not options.dataset and not cfg.DATASETS.TEST:
-        raise InputError("no data set to study on; give --dataset, or name one in DATASETS.TEST")
-    name = options.dataset or cfg.DATASETS.TEST[0]
-    records = catalog.load((name,))
+    if options.held_out:
+        name, records = "held out", share_held_out(cfg, split_records(cfg)[1])[1]
+    else:
+        if not options.dataset and not cfg.DATASETS.TEST:
+            raise InputError("no data set to study on; give --dataset, or name one in DATASETS.TEST")
+        name = options.dataset or cfg.DATASETS.TEST[0]
+        records = catalog.load((name,))
     if options.limit:
         records = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, options.limit).astype(int))]
     without = {"detector"} if model.detector is None else set()

@@ -12,12 +12,14 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 from nightlab.config import load_config
+from nightlab.data.held_out import share_held_out, split_records
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import check_hard_classes, run, setup
 from nightlab.engine.stages import _finish, _put_aside, check_hard, hard_classes
 from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
+from nightlab.evaluation.region_table import read_study
 from nightlab.modeling.calibration import UNCALIBRATED, uncalibrated
 
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
@@ -48,7 +50,7 @@ def changed(first, second):
     return {key.split(".")[0] for key in first if not torch.equal(first[key], second[key])}
 
 
-def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path):
+def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path, load_tool):
     out = tmp_path / "out"
     results = run(arguments(dual))
     assert set(results["last"]["tiny_test"]) == {"sem_seg", "sem_seg_image_level"}
@@ -70,6 +72,22 @@ def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path):
     assert figures == pytest.approx(results["last"]["tiny_test"]["sem_seg"], nan_ok=True)
     document = json.loads((out / "evaluation" / "tiny_test" / "eval.json").read_text())
     assert set(document["results"]) == {"sem_seg", "sem_seg_image_level"}
+
+    # What it is worth on images that nothing was fitted to.
+    study = [
+        "--config-file",
+        str(dual),
+        "--held-out",
+        "--weights",
+        str(out / "model_final.pth"),
+        "--sources",
+        "detector",
+    ]
+    assert load_tool("study_regions").main([*study, "--scales", "--output", str(tmp_path / "study.json")]) == 0
+    cfg = load_config(dual)
+    learned, left = share_held_out(cfg, split_records(cfg)[1])
+    found = read_study(tmp_path / "study.json")
+    assert len(learned) > 0 and found["image_ids"] == [record["image_id"] for record in left]
 
     # Interrupted in the last stage: finished stages are skipped, the last one goes on to the same weights.
     folder = out / "stages" / "hdm"
