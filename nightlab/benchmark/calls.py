@@ -33,8 +33,9 @@ def build(cfg: CfgNode, size: Size, *, regions: int | None = None) -> NightLab:
         cfg.MODEL.NIGHTLAB.MAX_REGIONS, cfg.MODEL.NIGHTLAB.SCORE_THRESH = regions, 0.0
     model: NightLab = build_model(cfg)
     if model.region_level is not None:  # untrained, it would have no class to answer for
-        named = 0 if model.region_level.all_classes else len(cfg.MODEL.NIGHTLAB.HARD_CLASSES)
-        model.region_level.used[: named or None] = True
+        named = len(cfg.MODEL.NIGHTLAB.HARD_CLASSES) or None
+        model.hard_class_mask[:named] = True
+        model.region_level.used[: None if model.region_level.all_classes else named] = True
     return model
 
 

@@ -52,8 +52,9 @@ def _as_easy(logits: Tensor, target: Tensor, ignore_label: int, weights: Tensor,
     P(easy)."""
     known = target != ignore_label
     factor = torch.where(hard, 0.0, weights - 1)[target.where(known, 0)] * known
-    # A product with a vector: to leave out channels takes several times as long on a CPU.
-    easy = torch.tensordot(logits.softmax(dim=1), (~hard).to(logits.dtype), dims=([1], [0]))
+    # A sum over all channels: to leave out some takes longer on a CPU, and autocast would round a product of matrices.
+    is_easy = (~hard).to(logits.dtype).view(1, -1, *(1,) * (logits.dim() - 2))
+    easy = (logits.softmax(dim=1) * is_easy).sum(dim=1)
     return (factor * easy.clamp(min=1e-30).log()).sum()
 
 
