@@ -100,7 +100,7 @@ def watched(run, args):
     try:
         run_with_patience(run, args)
     finally:
-        print("still in a group" if distributed.is_initialized() else "left", flush=True)
+        print("stayed\\n" if distributed.is_initialized() else "left\\n", end="", flush=True)  # at once
 
 if __name__ == "__main__":
     torch.multiprocessing.start_processes = partial(torch.multiprocessing.start_processes, start_method="fork")
@@ -164,4 +164,5 @@ def test_processes_leave_their_group_before_they_end(tmp_path, arguments, status
     script = tmp_path / "leaves.py"
     script.write_text(LEAVES)
     done = finished(script, *arguments)
-    assert (done.returncode, done.stdout.split("\n")) == (status, ["left", "left", ""]), done.stderr[-3000:]
+    # Where the first one ends with a status, the other may be ended before it has said so.
+    assert (done.returncode, set(done.stdout.split())) == (status, {"left"}), done.stderr[-3000:]
