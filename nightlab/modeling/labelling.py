@@ -141,10 +141,10 @@ def measured_gains(rule: LabelRule, images: Mapping[str, Counted], hard: Tensor)
     if rule.gain == "region":
         return {name: (x.boxes, region_gain(x.before, x.after).float()) for name, x in images.items()}
     totals = torch.stack([x.frame for x in images.values()]).sum(dim=0)
+    of = hard if rule.gain == "hard" else None
 
     def gain(x: Counted) -> Tensor:
         area = x.area[:, None, None]
-        of = hard if rule.gain == "hard" else None
         return (dataset_gain(x.before * area, x.after * area, totals, of) * len(images)).float()
 
     return {name: (x.boxes, gain(x)) for name, x in images.items()}

@@ -74,16 +74,9 @@ def test_one_command_goes_from_data_to_hdm_and_resumes(dual, tmp_path, load_tool
     assert set(document["results"]) == {"sem_seg", "sem_seg_image_level"}
 
     # What it is worth on images that nothing was fitted to.
-    study = [
-        "--config-file",
-        str(dual),
-        "--held-out",
-        "--weights",
-        str(out / "model_final.pth"),
-        "--sources",
-        "detector",
-    ]
-    assert load_tool("study_regions").main([*study, "--scales", "--output", str(tmp_path / "study.json")]) == 0
+    study = ["--config-file", str(dual), "--weights", str(out / "model_final.pth"), "--sources", "detector"]
+    study += ["--held-out", "--scales", "--output", str(tmp_path / "study.json")]
+    assert load_tool("study_regions").main(study) == 0
     cfg = load_config(dual)
     learned, left = share_held_out(cfg, split_records(cfg)[1])
     found = read_study(tmp_path / "study.json")
