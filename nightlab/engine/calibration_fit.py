@@ -101,7 +101,7 @@ def _fit_pool(model: NightLab, samples: dict[str, Sample], name: str) -> dict[st
     used: list[bool] = model.region_level.used.tolist()
     image, region = both[:, : len(used)], both[:, len(used) :]
     image, region = (part[..., None, None].to(model.device) for part in (image, region))
-    image, region = model.adjusted(image).log_softmax(dim=1), model.tempered_region(region).log_softmax(dim=1)
+    image, region = model.adjusted(image).log_softmax(dim=1), model.tempered_region(region).softmax(dim=1)
     merged = merging.fuse(image, region, used, hard=model.hard_class_mask.tolist())
     image, merged = (part[..., 0, 0].cpu() for part in (image, merged))
 

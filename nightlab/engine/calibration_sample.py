@@ -122,7 +122,7 @@ def _of_regions(
     used: list[bool] = model.region_level.used.tolist()
     if any(used):
         pasted = merging.paste(merging.in_use(logits, used), boxes, image.size)
-        both = torch.cat([image.log_probabilities, merging.logarithms(pasted)])
+        both = torch.cat([image.log_probabilities, merging.logarithms(pasted.probability)])
         valid = pasted.covered & (label >= 0) & (label < len(used))
         samples["both"] = draw(both[None], label[None].long(), valid[None])
     return samples

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from nightlab.modeling.merge import Pasted
-from nightlab.modeling.regions import RegionRule, Size, linear_taps
+from nightlab.modeling.regions import RegionRule, Size, linear_weights
 
 LOWEST = -1e9
 
@@ -76,7 +76,8 @@ def paste(logits: Tensor, found: Scored, size: Size, largest: Size) -> Pasted:
     window = (min(size[0], largest[0]) + 2, min(size[1], largest[1]) + 2)
     rows, y, inside_y = _windows(found.boxes[:, 1], found.boxes[:, 3], size[0], window[0])
     columns, x, inside_x = _windows(found.boxes[:, 0], found.boxes[:, 2], size[1], window[1])
-    enlarged = _taps(y, logits.shape[2])[:, None] @ logits.float() @ _taps(x, logits.shape[3])[:, None].mT
+    across, down = linear_weights(x, logits.shape[3])[:, None].mT, linear_weights(y, logits.shape[2])[:, None]
+    enlarged = down @ (logits.float() @ across)
     pyramid = (torch.minimum(y, 1 - y)[:, :, None] * torch.minimum(x, 1 - x)[:, None, :]).clamp(min=1e-6)
     inside = inside_y[:, :, None] & inside_x[:, None, :] & found.real[:, None, None]
     pyramid = torch.where(inside, pyramid, 0.0)[:, None]
@@ -101,11 +102,3 @@ def _windows(start: Tensor, stop: Tensor, length: int, window: int) -> tuple[Ten
     centres = pixels + 0.5
     inside = (centres < stop[:, None]) & (pixels < length)
     return pixels, (centres - start[:, None]) / (stop - start)[:, None], inside
-
-
-def _taps(position: Tensor, length: int) -> Tensor:
-    """Linear interpolation at relative positions `[R, P]` of an axis, as matrices `[R, P, length]`."""
-    first, second, weight = linear_taps(position * length, length)
-    places = torch.arange(length, device=position.device)
-    at_first, at_second = first[..., None] == places, second[..., None] == places
-    return at_first * (1 - weight)[..., None] + at_second * weight[..., None]

@@ -198,7 +198,8 @@ def region_counts(model: NightLab, image: ImagePass, label: Tensor, boxes: Tenso
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
     used: list[bool] = model.region_level.used.tolist()
     hard: list[bool] = model.hard_class_mask.tolist()
-    merged = merging.fuse(before, merging.in_use(region, used), used, model.merge_rule, hard=hard, pool=model.pool)
+    answers = merging.in_use(region, used).exp()
+    merged = merging.fuse(before, answers, used, model.merge_rule, hard=hard, pool=model.pool)
     target = crop_labels(label, boxes, grid, beyond=len(used))  # no class: nothing is pasted there
     before, after = (box_counts(x.argmax(dim=1), target, len(used)) for x in (before, merged))
     return before, after

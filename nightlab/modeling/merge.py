@@ -14,11 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nightlab.modeling.regions import linear_taps
+from nightlab.modeling.regions import linear_weights
 
 RULES = ("posterior", "average", "replace", "pooled")
 # Below this, logarithms of probabilities are one to a pool: whether 1e-6 or 1e-30, somebody is sure it is not so.
 LEAST = -14.0
+# What stands for a probability of none at all, so that its logarithm, and that of its half, are numbers.
+NONE = 2 * torch.finfo(torch.float32).tiny
 
 
 class Pasted(NamedTuple):
@@ -64,17 +66,12 @@ def paste(logits: Tensor, boxes: Tensor, size: tuple[int, int], rows: range | No
         place = ..., slice(inside.start - strip.start, inside.stop - strip.start), slice(columns.start, columns.stop)
         total[place] += pyramid * posterior
         weight[place] += pyramid
-    return Pasted(total / weight.clamp(min=1e-12), weight > 0)
+    return Pasted(total.div_(weight.clamp(min=1e-12)), weight > 0)
 
 
 def resample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """`[C, h, w]` read bilinearly at relative rows `y` `[H]` and columns `x` `[W]` (0 to 1 over its extent)."""
-    top, bottom, weight_y = linear_taps(y * image.shape[-2], image.shape[-2])
-    left, right, weight_x = linear_taps(x * image.shape[-1], image.shape[-1])
-    # Rows first, of which a strip of the frame needs few.
-    image = torch.lerp(image[:, top], image[:, bottom], weight_y[:, None].to(image.dtype))
-    at_left, at_right = (image.gather(2, column.expand(*image.shape[:2], -1)) for column in (left, right))
-    return torch.lerp(at_left, at_right, weight_x.to(image.dtype))
+    return linear_weights(y, image.shape[-2]) @ (image @ linear_weights(x, image.shape[-1]).mT)
 
 
 def merge(
@@ -100,12 +97,12 @@ def merge(
         hard: which classes are hard, where all are in use; None: those that are.
     """
     where = pasted.covered[None]
-    return fuse(image[None], logarithms(pasted)[None], used, rule, where=where, hard=hard, pool=pool)[0]
+    return fuse(image[None], pasted.probability[None], used, rule, where=where, hard=hard, pool=pool)[0]
 
 
-def logarithms(pasted: Pasted) -> Tensor:
-    """Finite log-probabilities `[U + 1, H, W]` of P^R over the frame."""
-    return pasted.probability.clamp(min=torch.finfo(torch.float32).tiny).log()
+def logarithms(probability: Tensor) -> Tensor:
+    """Finite log-probabilities, of none at all as well."""
+    return probability.clamp(min=NONE).log()
 
 
 def fuse(
@@ -118,8 +115,8 @@ def fuse(
     hard: Sequence[bool] | None = None,
     pool: Tensor | None = None,
 ) -> Tensor:
-    """Aligned log-probabilities `[R, K, h, w]` and `[R, U + 1, h, w]` merged, `[R, K, h, w]`; `rule`, `hard` and `pool`
-    as for `merge`.
+    """Aligned log-probabilities `[R, K, h, w]` of P^I and probabilities `[R, U + 1, h, w]` of P^R merged to
+    log-probabilities `[R, K, h, w]`; `rule`, `hard` and `pool` as for `merge`.
 
     Outside of `where`, bool `[R, h, w]`, the image level stands. Nothing here depends on values, so that it can be
     exported.
@@ -133,31 +130,38 @@ def fuse(
         names_class = region.argmax(dim=1, keepdim=True) < region.shape[1] - 1
         changed = names_class if changed is None else names_class & changed
 
-    def kept(merged: Tensor, before: Tensor | float) -> Tensor:
-        return merged if changed is None else torch.where(changed, merged, before)
-
     # Its word alone counts for the first, and both share out the easy ones where it knows them, too.
     alone = hard if hard is not None and all(used) and rule != "replace" else used
-    easy = [k for k, is_alone in enumerate(alone) if not is_alone]
-    both_share = all(used) and len(easy) > 0
-    total = region[:, easy].logsumexp(dim=1, keepdim=True) if both_share else region[:, -1:]
-    # By how much all easy classes change: by nothing where the image level stands, to the last bit.
-    share = kept(total - image[:, easy].logsumexp(dim=1, keepdim=True), 0.0) if easy else total
-    parts = []
-    for is_alone, classes, outputs in _runs(alone):
-        before = image[:, classes]
-        if all(used):  # each class has an output
-            outputs = classes
-        if is_alone:
-            parts.append(kept(region[:, outputs], before))
-        elif both_share:
-            parts.append(kept(torch.logaddexp(before + share, region[:, outputs]) - math.log(2), before))
-        else:
-            parts.append(before + share)
-    merged = torch.cat(parts, dim=1)
+    merged = _shared_by_both(image, region, alone) if all(used) else _shared_by_image_level(image, region, used)
     if rule == "average":
-        return kept(torch.logaddexp(image, merged) - math.log(2), image)
-    return kept(pooled(image, merged, pool), image) if rule == "pooled" and pool is not None else merged
+        merged = torch.logaddexp(image, merged) - math.log(2)
+    elif rule == "pooled" and pool is not None:
+        merged = pooled(image, merged, pool)
+    return merged if changed is None else torch.where(changed, merged, image)
+
+
+def _shared_by_image_level(image: Tensor, region: Tensor, used: Sequence[bool]) -> Tensor:
+    """The classes in use as the region level has them; what it gives to *other*, as the image level shares it out."""
+    easy = [k for k, is_used in enumerate(used) if not is_used]
+    answers = logarithms(region)
+    share = answers[:, -1:] - image[:, easy].logsumexp(dim=1, keepdim=True)
+    parts = [answers[:, mine] if is_used else image[:, classes] + share for is_used, classes, mine, _ in _runs(used)]
+    return torch.cat(parts, dim=1)
+
+
+def _shared_by_both(image: Tensor, region: Tensor, alone: Sequence[bool]) -> Tensor:
+    """All classes as the region level has them, but those that are not its word `alone` in the mean with how the image
+    level shares out what it gives to these together."""
+    easy = [k for k, is_alone in enumerate(alone) if not is_alone]
+    if not easy:
+        return logarithms(region[:, :-1])
+    region = region.clamp(min=NONE)
+    total, of_image = region[:, easy].sum(dim=1, keepdim=True), image[:, easy].softmax(dim=1)
+    parts = [
+        region[:, classes] if is_alone else torch.addcmul(region[:, classes], of_image[:, rest], total) / 2
+        for is_alone, classes, _, rest in _runs(alone)
+    ]
+    return torch.cat(parts, dim=1).log_()
 
 
 def pooled(image: Tensor, merged: Tensor, pool: Tensor) -> Tensor:
@@ -172,15 +176,16 @@ def pooled(image: Tensor, merged: Tensor, pool: Tensor) -> Tensor:
     return (of_merged * merged.clamp(min=LEAST) + of_image * image.clamp(min=LEAST)).log_softmax(dim=1)
 
 
-def _runs(used: Sequence[bool]) -> Iterator[tuple[bool, slice, slice]]:
-    """Neighbouring classes that are all in use or all not: whether they are, their places among the K classes and, in
-    use, among the region level's outputs in use."""
+def _runs(used: Sequence[bool]) -> Iterator[tuple[bool, slice, slice, slice]]:
+    """Neighbouring classes that are all in use or all not: whether they are, and their places among the K classes,
+    among those in use and among the others (the one that they are none of: empty)."""
     first = answered = 0
     for is_used, run in groupby(used):
-        length = len(list(run))
-        yield is_used, slice(first, first + length), slice(answered, answered + length)
-        first += length
-        answered += length if is_used else 0
+        last = first + len(list(run))
+        others = first - answered
+        mine = last - others if is_used else answered
+        yield is_used, slice(first, last), slice(answered, mine), slice(others, last - mine)
+        first, answered = last, mine
 
 
 def _centres(start: float, stop: float, length: int) -> range:

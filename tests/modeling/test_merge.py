@@ -400,7 +400,7 @@ def test_a_rule_that_is_none() -> None:
 def test_fused_crops_are_distributions_by_the_same_formula(used: Tensor) -> None:
     image = torch.stack([log_maps(size=(4, 6)), log_maps(size=(4, 6))])
     region = region_logits(torch.zeros(2, 4), used, (4, 6)).log_softmax(dim=1)
-    fused = fuse(image, in_use(region, used.tolist()), used.tolist())
+    fused = fuse(image, in_use(region.exp(), used.tolist()), used.tolist())
     p, r = image.exp(), region.exp()
     expected = r[:, 3:] * p / p[:, ~used].sum(dim=1, keepdim=True)
     expected[:, used] = r[:, :3][:, used]
@@ -414,5 +414,5 @@ def test_a_fused_crop_is_what_the_merge_pastes() -> None:
     whole = torch.tensor([[0.0, 0, SIZE[1], SIZE[0]]])
     merged = both(image, logits, whole, HARD)
     torch.testing.assert_close(
-        merged, fuse(image[None], in_use(logits.log_softmax(dim=1), HARD.tolist()), HARD.tolist())[0], atol=1e-4, rtol=0
+        merged, fuse(image[None], in_use(logits.softmax(dim=1), HARD.tolist()), HARD.tolist())[0], atol=1e-4, rtol=0
     )
