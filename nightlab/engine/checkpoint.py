@@ -102,6 +102,7 @@ class NightLabCheckpointer(DetectionCheckpointer):
         *,
         allow_pickle: bool = False,
         accept_image_level: bool = False,
+        anew: str = "",
         **checkpointables: Any,
     ):
         """
@@ -109,10 +110,13 @@ class NightLabCheckpointer(DetectionCheckpointer):
             allow_pickle: let detectron2 unpickle a trusted .pkl file, which can run code from it.
             accept_image_level: a checkpoint of the image level alone is complete; the rest of the model stays as it is,
                 as do a light adaptation and offsets that it does not have.
+            anew: a part of the model that stays as it is, whatever the checkpoint has in its place: nothing has trained
+                that one yet.
         """
         super().__init__(model, save_dir, **checkpointables)
         self._allow_pickle = allow_pickle
         self._accept_image_level = accept_image_level
+        self._anew = anew
         self._accept_without_options = accept_image_level
         self._file = ""
         self._tagging = True
@@ -206,6 +210,10 @@ class NightLabCheckpointer(DetectionCheckpointer):
         theirs, mine = checkpoint["model"], self.model.state_dict()
         if self._accept_image_level and not any(key.startswith("region_level.") for key in theirs):
             theirs = {key: value for key, value in mine.items() if not key.startswith("image_level.")} | theirs
+        if self._anew:
+            part = f"{self._anew}."
+            theirs = {key: value for key, value in theirs.items() if not key.startswith(part)}
+            theirs |= {key: value for key, value in mine.items() if key.startswith(part)}
         for names, said in _OPTIONAL:
             fresh = {key: value for key, value in mine.items() if names.search(key) and key not in theirs}
             if self._accept_without_options and fresh and not any(map(names.search, theirs)):

@@ -92,7 +92,9 @@ def train_stage(
     model: NightLab = unwrap(trainer.model)
     resume = resume and trainer.checkpointer.has_checkpoint()
     if start is not None and not resume:
-        _load(model, cfg, start, fitted=trainer.fitted)
+        # The detector of a checkpoint from before may have been built otherwise: nothing has trained it.
+        anew = "detector" if cfg.MODEL.NIGHTLAB.STAGE == "rdn" else ""
+        _load(model, cfg, start, fitted=trainer.fitted, anew=anew)
         if hard is not None:
             model.hard_class_mask.copy_(torch.as_tensor(hard))
         if cfg.MODEL.NIGHTLAB.STAGE == "region":
@@ -241,15 +243,16 @@ def _finish(cfg: CfgNode, stage: str) -> None:
     comm.synchronize()
 
 
-def _load(model: NightLab, cfg: CfgNode, path: str, fitted: FittedTo | None = None) -> NightLab:
+def _load(model: NightLab, cfg: CfgNode, path: str, fitted: FittedTo | None = None, anew: str = "") -> NightLab:
     """The model with the weights of an earlier stage, or of an image level trained alone; STAGES.DETECTOR is more.
 
-    `fitted` gets to know what images these were fitted to.
+    `fitted` gets to know what images these were fitted to; the part `anew` stays as it is.
     """
     checkpointer = NightLabCheckpointer(
         model,
         allow_pickle=cfg.MODEL.ALLOW_PICKLE,
         accept_image_level=not cfg.STAGES.DETECTOR,
+        anew=anew,
         fitted=fitted or FittedTo(),
     )
     checkpointer.load_start(path)

@@ -131,6 +131,10 @@ def test_single_stages_hand_over(dual, tmp_path):
     run(arguments(dual, stage="image"))
     run(arguments(dual, stage="region"))
     assert not (tmp_path / "out" / "stages" / "rdn").exists()
+    # Another detector than the one that the region level's checkpoint has, which nothing trained.
+    run(arguments(dual, "MODEL.HARDNESS.CONVS_DIM", "64", stage="hardness"))
+    final = weights(tmp_path / "out" / "model_final.pth")
+    assert final["detector.rpn.rpn_head.objectness_logits.weight"].shape[1] == 64
     # A finished image level serves other runs.
     other = tmp_path / "other"
     image_level = tmp_path / "out" / "stages" / "image" / "model_best.pth"
