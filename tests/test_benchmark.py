@@ -200,6 +200,14 @@ def test_the_images_are_seen_at_the_size_asked_for(report: dict[str, Any]) -> No
     assert "training_step" not in small and small["forward"]["precision"] == "bfloat16"
 
 
+def test_scaled_images_are_seen_as_the_configuration_says() -> None:
+    cfg = tiny_config(*DUAL, "INPUT.IMAGE_SIZE", [32, 64])  # half of 64x96
+    scaled = benchmark(cfg, size=(64, 96), repeats=1, warmup=0, regions=1, scaled=True)
+    seen, whole = (benchmark(cfg, size=size, repeats=1, warmup=0, regions=1)["gmac"] for size in ((32, 48), (64, 96)))
+    assert scaled["size"] == [64, 96] and scaled["gmac"] == seen
+    assert scaled["gmac"]["region level"] == whole["region level"] and seen["total"] < whole["total"]
+
+
 def test_the_average_of_a_generator_is_no_parameter_of_the_model_that_runs() -> None:
     def parameters(*opts: object) -> int:
         return count_parameters(build_model(tiny_config("MODEL.LIGHT.NAME", "relam", "MODEL.LIGHT.AVERAGE", *opts)))
@@ -406,6 +414,7 @@ def test_beside_what_it_was_exported_to(load_tool: Any, nano_cfg: Any, tmp_path:
         (["--json", "nowhere/cost.json"], "name a file in a folder that exists"),
         (["--vary", "SOLVER.IMS_PER_BATCH 1", "--loader", "3", "--exported", "x.onnx"], "without --exported, --loader"),
         (["--loader", "3", "--peer", "smp", "--train"], "without --peer, --train"),
+        (["--peer", "smp", "--scaled"], "without --scaled"),
     ],
 )
 def test_options_that_would_be_passed_over(load_tool: Any, capsys: Any, options: list[str], said: str) -> None:

@@ -2,6 +2,7 @@
 
     python tools/benchmark.py --config-file configs/nightcity/upernet_swin_tiny.yaml --size 512 1024 --train
     python tools/benchmark.py --config-file CFG --json cost.json MODEL.DEVICE cpu
+    python tools/benchmark.py --config-file CFG --size 1024 2048 --scaled --regions 5
     python tools/benchmark.py --config-file CFG --size 512 1024 --peer transformers --json cost.json
     python tools/benchmark.py --config-file CFG --vary "SOLVER.IMS_PER_BATCH 1 2" --vary "SOLVER.AMP.ENABLED True False"
     python tools/benchmark.py --config-file CFG --exported model.onnx MODEL.WEIGHTS model_final.pth
@@ -67,7 +68,7 @@ def _model(cfg: CfgNode, options: argparse.Namespace) -> dict[str, Any]:
     # As many threads as torch has; now, and not after the first measurement, since it may be no such file.
     exported = load_exported(options.exported, threads=torch.get_num_threads()) if options.exported else None
     count = {"batch": options.batch or 1, "repeats": options.repeats, "warmup": options.warmup}
-    report = benchmark(cfg, size=size, train=options.train, regions=options.regions, **count)
+    report = benchmark(cfg, size=size, train=options.train, regions=options.regions, scaled=options.scaled, **count)
     print(f"{options.config_file}\n{report_table(report)}")
     if options.peer:
         report |= compare_with_peer(cfg, options.peer, size=size, **count)
@@ -102,6 +103,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--size", nargs=2, type=positive, metavar=("H", "W"), help="of the images (default: INPUT.CROP_SIZE)"
     )
+    parser.add_argument(
+        "--scaled",
+        action="store_true",
+        help="the image level sees them as INPUT.IMAGE_SIZE says (default: as they are)",
+    )
     parser.add_argument("--batch", type=positive, metavar="N", help="images in a call (default: 1)")
     parser.add_argument("--train", action="store_true", help="time a training step too")
     parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="timed calls (default: 5)")
@@ -127,10 +133,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--batch": options.batch,
         "--regions": options.regions is not None,
         "--peer": options.peer,
+        "--scaled": options.scaled,
         "--exported": options.exported,
     }
-    others = {"--vary": given | {"--loader": options.loader}, "--loader": given | {"--train": options.train}}
-    for kind, what in (("--vary", "training steps of SOLVER.IMS_PER_BATCH images"), ("--loader", "the training data")):
+    others = {
+        "--vary": given | {"--loader": options.loader},
+        "--loader": given | {"--train": options.train},
+        "--peer": {"--scaled": options.scaled},
+    }
+    for kind, what in (
+        ("--vary", "training steps of SOLVER.IMS_PER_BATCH images"),
+        ("--loader", "the training data"),
+        ("--peer", "the image level on images as they are"),
+    ):
         strangers = [name for name, value in others[kind].items() if value]
         if getattr(options, kind.removeprefix("--")) and strangers:
             parser.error(f"{kind} measures {what}, without {', '.join(strangers)}")

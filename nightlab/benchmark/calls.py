@@ -19,15 +19,17 @@ from nightlab.modeling.regions import Size
 METHODS = {"crop": "crop", "paste and merge": "merge_rows"}
 
 
-def build(cfg: CfgNode, size: Size, *, regions: int | None = None) -> NightLab:
-    """The model of `cfg` for images of `size` (height, width), which it does not scale.
+def build(cfg: CfgNode, size: Size, *, regions: int | None = None, scaled: bool = False) -> NightLab:
+    """The model of `cfg` for images of `size` (height, width), which it does not scale but where `scaled`, as
+    INPUT.IMAGE_SIZE says.
 
     `regions`: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS. The
     region level answers for as many classes as HARD_CLASSES names; where it names none, for all.
     """
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.INPUT.IMAGE_SIZE = list(size)
+    if not scaled:
+        cfg.INPUT.IMAGE_SIZE = list(size)
     if regions is not None:
         # Untrained scores say nothing, so nothing but the number limits the regions.
         cfg.MODEL.NIGHTLAB.MAX_REGIONS, cfg.MODEL.NIGHTLAB.SCORE_THRESH = regions, 0.0

@@ -39,6 +39,7 @@ def benchmark(
     repeats: int = 5,
     warmup: int = 1,
     regions: int | None = None,
+    scaled: bool = False,
 ) -> dict[str, Any]:
     """What the model of `cfg` costs on MODEL.DEVICE, with random weights and random images of `size` (height, width).
 
@@ -48,13 +49,14 @@ def benchmark(
     Args:
         train: also a training step of the stage MODEL.NIGHTLAB.STAGE, on images of `size` (crops, in stage "region").
         regions: of each image exactly so many, where the detector finds as many; by default at most MAX_REGIONS.
+        scaled: the image level sees the frames as INPUT.IMAGE_SIZE says, and not as they are.
 
     Returns:
         Keys `size`, `batch`, `parameters`, `gmac` (10^9 multiply-adds of one image, by component, with `total`),
         `forward` and, with `train`, `training_step` (`Timing.to_json`,
         `peak_memory_mib` and `precision`), `environment`.
     """
-    model = build(cfg, size, regions=regions)
+    model = build(cfg, size, regions=regions, scaled=scaled)
     modules = components(model)
     inputs = random_inputs(cfg, size, batch)
     prepare(model, cfg)
@@ -76,7 +78,7 @@ def benchmark(
             "precision": precision,
         }
         restore(model)  # training and counting know nothing of it
-    gmac = count_gmac(model, size, {name: COMPONENTS[name] for name in modules})
+    gmac = count_gmac(model, model.seen_size(size), {name: COMPONENTS[name] for name in modules})
     return {**report, "gmac": gmac, "environment": environment(model.device)}
 
 

@@ -497,12 +497,16 @@ class NightLab(nn.Module):
 
     def _fit(self, image: Tensor, scale: float = 1.0) -> Tensor:
         """The frame scaled, aspect kept, to fit into `image_size` times `scale` (anti-aliased where it shrinks)."""
-        height, width = image.shape[-2:]
-        ratio = scale * seen_per_frame((height, width), self.image_size)
-        size = (max(round(height * ratio), 1), max(round(width * ratio), 1))
-        if size == (height, width):
+        frame = (image.shape[-2], image.shape[-1])
+        size = self.seen_size(frame, scale)
+        if size == frame:
             return image
-        return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=ratio < 1)
+        return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=size < frame)
+
+    def seen_size(self, frame: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:
+        """(height, width) of what the image level sees of a frame (height, width)."""
+        ratio = scale * seen_per_frame(frame, self.image_size)
+        return max(round(frame[0] * ratio), 1), max(round(frame[1] * ratio), 1)
 
     def on_device(self, image: Tensor) -> Tensor:
         """An image of an input dict, float in [0, 255]."""
