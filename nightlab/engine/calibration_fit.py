@@ -4,6 +4,7 @@ line of the detector's score."""
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -98,11 +99,11 @@ def _fit_pool(model: NightLab, samples: dict[str, Sample], name: str) -> dict[st
     if "both" not in samples or model.region_level is None:
         return {}
     both, target, later = samples["both"]
-    used: list[bool] = model.region_level.used.tolist()
-    image, region = both[:, : len(used)], both[:, len(used) :]
+    rule = replace(model.how_merged, name="posterior")
+    image, region = both[:, : len(rule.used)], both[:, len(rule.used) :]
     image, region = (part[..., None, None].to(model.device) for part in (image, region))
     image, region = model.adjusted(image).log_softmax(dim=1), model.tempered_region(region).softmax(dim=1)
-    merged = merging.fuse(image, region, used, hard=model.hard_class_mask.tolist())
+    merged = merging.fuse(image, region, rule)
     image, merged = (part[..., 0, 0].cpu() for part in (image, merged))
 
     def pooled(on: Tensor, of: Tensor) -> Tensor:

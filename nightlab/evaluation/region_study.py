@@ -183,7 +183,7 @@ class RegionStudy:
             logits = torch.cat([logits, torch.full_like(logits[:, :1], UNUSED)], dim=1)
             pasted = merging.paste(logits, boxes, image.size)
             used = [True] * len(self.model.hard_class_mask)
-            merged = merging.merge(merged, pasted, used, "replace")
+            merged = merging.merge(merged, pasted, merging.MergeRule(used, "replace"))
         row = self.row(source + CONTROL, number)
         row.seconds += self._now() - start
         row.regions += len(boxes)

@@ -58,18 +58,15 @@ class DualLevelGraph(nn.Module):
         assert model.region_level is not None and model.rule is not None
         self.model = model
         self.dynamic = dynamic
-        self.used: list[bool] = model.region_level.used.tolist()
-        self.hard: list[bool] = model.hard_class_mask.tolist()
-        self.pool = model.pool
+        self.rule = model.how_merged
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         model = self.model
         image = model.image_pass(_channels_first(frame))
         found = self.found(image)
-        logits = merge.in_use(self.region_logits(image.frame, found), self.used)
+        logits = merge.in_use(self.region_logits(image.frame, found), self.rule.used)
         pasted = fixed.paste(logits, found, image.size, self.largest(image.size))
-        rule = model.merge_rule
-        merged = merge.merge(image.log_probabilities, pasted, self.used, rule, hard=self.hard, pool=self.pool)
+        merged = merge.merge(image.log_probabilities, pasted, self.rule)
         before = decided(image.log_probabilities).labels
         return (*decided(merged), before, found.boxes, torch.where(found.real, found.scores, 0.0), found.real)
 

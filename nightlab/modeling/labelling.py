@@ -196,12 +196,11 @@ def region_counts(model: NightLab, image: ImagePass, label: Tensor, boxes: Tenso
     region = region_log_probabilities(model, image, boxes)
     grid = (region.shape[-2], region.shape[-1])
     before = crop_and_zoom(image.log_probabilities, boxes, grid)
-    used: list[bool] = model.region_level.used.tolist()
-    hard: list[bool] = model.hard_class_mask.tolist()
-    answers = merging.in_use(region, used).exp()
-    merged = merging.fuse(before, answers, used, model.merge_rule, hard=hard, pool=model.pool)
-    target = crop_labels(label, boxes, grid, beyond=len(used))  # no class: nothing is pasted there
-    before, after = (box_counts(x.argmax(dim=1), target, len(used)) for x in (before, merged))
+    rule = model.how_merged
+    merged = merging.fuse(before, merging.in_use(region, rule.used).exp(), rule)
+    classes = len(rule.used)
+    target = crop_labels(label, boxes, grid, beyond=classes)  # no class: nothing is pasted there
+    before, after = (box_counts(x.argmax(dim=1), target, classes) for x in (before, merged))
     return before, after
 
 

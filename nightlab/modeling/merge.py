@@ -8,6 +8,7 @@ others would cost more than they say.
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,6 +22,32 @@ RULES = ("posterior", "average", "replace", "pooled")
 LEAST = -14.0
 # What stands for a probability of none at all, so that its logarithm, and that of its half, are numbers.
 NONE = 2 * torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True)
+class MergeRule:
+    """How both levels are merged.
+
+    Attributes:
+        used: which of the K classes the region level answers for.
+        name: one of `RULES`, see `merge`.
+        hard: which classes are hard, where all are in use; None: those that are.
+        pool: weights `[2, K]` of both levels, for "pooled"; without them that is "posterior".
+    """
+
+    used: Sequence[bool]
+    name: str = "posterior"
+    hard: Sequence[bool] | None = None
+    pool: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in RULES:
+            raise ValueError(f"merge {self.name!r} is not one of {', '.join(RULES)}")
+
+    @property
+    def alone(self) -> Sequence[bool]:
+        """The classes of which the region level's word counts, and not the image level's."""
+        return self.hard if self.hard is not None and all(self.used) and self.name != "replace" else self.used
 
 
 class Pasted(NamedTuple):
@@ -74,15 +101,7 @@ def resample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return linear_weights(y, image.shape[-2]) @ (image @ linear_weights(x, image.shape[-1]).mT)
 
 
-def merge(
-    image: Tensor,
-    pasted: Pasted,
-    used: Sequence[bool],
-    rule: str = "posterior",
-    *,
-    hard: Sequence[bool] | None = None,
-    pool: Tensor | None = None,
-) -> Tensor:
+def merge(image: Tensor, pasted: Pasted, rule: MergeRule) -> Tensor:
     """Log-probabilities `[K, H, W]` of both levels together; outside of the regions exactly those of the image level.
 
     "posterior" keeps both posteriors. Of hard classes the region level's word counts, P(c) = p_R(c). What it gives to
@@ -90,14 +109,10 @@ def merge(
     being its *other*; or, where it answers for all classes, as both levels do in the mean, P(c) = p_R(easy) (p_I(c |
     easy) + p_R(c | easy)) / 2. "average" is the mean of that posterior and the image level's. "replace" is the paper's:
     the region level's answer replaces the image level's where it names a class (with all K classes in use: everywhere
-    inside the boxes), and where it says *other* the image level stands. "pooled" weighs the first and the image level
-    by `pool` `[2, K]`, see `pooled`; without one it is the first.
-
-    Args:
-        hard: which classes are hard, where all are in use; None: those that are.
+    inside the boxes), and where it says *other* the image level stands. "pooled" weighs the first and the image level,
+    see `pooled`.
     """
-    where = pasted.covered[None]
-    return fuse(image[None], pasted.probability[None], used, rule, where=where, hard=hard, pool=pool)[0]
+    return fuse(image[None], pasted.probability[None], rule, where=pasted.covered[None])[0]
 
 
 def logarithms(probability: Tensor) -> Tensor:
@@ -105,38 +120,25 @@ def logarithms(probability: Tensor) -> Tensor:
     return probability.clamp(min=NONE).log()
 
 
-def fuse(
-    image: Tensor,
-    region: Tensor,
-    used: Sequence[bool],
-    rule: str = "posterior",
-    *,
-    where: Tensor | None = None,
-    hard: Sequence[bool] | None = None,
-    pool: Tensor | None = None,
-) -> Tensor:
+def fuse(image: Tensor, region: Tensor, rule: MergeRule, *, where: Tensor | None = None) -> Tensor:
     """Aligned log-probabilities `[R, K, h, w]` of P^I and probabilities `[R, U + 1, h, w]` of P^R merged to
-    log-probabilities `[R, K, h, w]`; `rule`, `hard` and `pool` as for `merge`.
+    log-probabilities `[R, K, h, w]`, as by `merge`.
 
     Outside of `where`, bool `[R, h, w]`, the image level stands. Nothing here depends on values, so that it can be
     exported.
     """
-    if rule not in RULES:
-        raise ValueError(f"merge {rule!r} is not one of {', '.join(RULES)}")
-    if not any(used):
+    if not any(rule.used):
         return image
     changed = None if where is None else where[:, None]
-    if rule == "replace":
+    if rule.name == "replace":
         names_class = region.argmax(dim=1, keepdim=True) < region.shape[1] - 1
         changed = names_class if changed is None else names_class & changed
-
-    # Its word alone counts for the first, and both share out the easy ones where it knows them, too.
-    alone = hard if hard is not None and all(used) and rule != "replace" else used
-    merged = _shared_by_both(image, region, alone) if all(used) else _shared_by_image_level(image, region, used)
-    if rule == "average":
+    share_out = _shared_by_both if all(rule.used) else _shared_by_image_level
+    merged = share_out(image, region, rule.alone)
+    if rule.name == "average":
         merged = torch.logaddexp(image, merged) - math.log(2)
-    elif rule == "pooled" and pool is not None:
-        merged = pooled(image, merged, pool)
+    elif rule.name == "pooled" and rule.pool is not None:
+        merged = pooled(image, merged, rule.pool)
     return merged if changed is None else torch.where(changed, merged, image)
 
 

@@ -6,7 +6,7 @@ prediction on a region. "Frame" is the image as given, "seen" is what the image 
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -331,6 +331,13 @@ class NightLab(nn.Module):
         """How both levels are merged: MODEL.NIGHTLAB.MERGE, or what stands for it where there is no pool."""
         return "posterior" if self.merge_rule == "pooled" and self.pool is None else self.merge_rule
 
+    @property
+    def how_merged(self) -> merging.MergeRule:
+        """The rule by which both levels are merged, with what it needs of the checkpoint."""
+        assert self.region_level is not None
+        used, hard = self.region_level.used.tolist(), self.hard_class_mask.tolist()
+        return merging.MergeRule(used, self.merge_rule, hard, self.pool)
+
     def candidates(self, image: ImagePass, given: dict[str, Any]) -> Candidates:
         """Scored regions of a frame from the source in force, before any is left out; none where no class is hard."""
         assert self.region_level is not None
@@ -451,34 +458,28 @@ class NightLab(nn.Module):
         self, image_level: RowMap, region_logits: Tensor, boxes: Tensor, regions: Instances | None = None
     ) -> Scored:
         """P^I of one frame with the regions' predictions to be pasted in; boxes in its pixels."""
-        assert self.region_level is not None
-        used: list[bool] = self.region_level.used.tolist()
-        if len(boxes) == 0 or not any(used):
+        rule = self.how_merged
+        if len(boxes) == 0 or not any(rule.used):
             return Scored(image_level, lambda rows, _: rows, regions)
         windows = boxes.double().cpu()  # once, and not for every strip
-        answers = merging.in_use(region_logits, used)
-        hard: list[bool] = self.hard_class_mask.tolist()
-        return Scored(
-            image_level, partial(self.merge_rows, image_level.size, answers, windows, used, hard, self.pool), regions
-        )
+        answers = merging.in_use(region_logits, rule.used)
+        return Scored(image_level, partial(self.merge_rows, image_level.size, answers, windows, rule), regions)
 
     def merge_rows(
         self,
         size: tuple[int, int],
         region_logits: Tensor,
         boxes: Tensor,
-        used: Sequence[bool],
-        hard: Sequence[bool],
-        pool: Tensor | None,
+        rule: merging.MergeRule,
         image_level: Tensor,
         rows: range,
     ) -> Tensor:
-        """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them; of the region
-        level's outputs those in use, which classes are hard, and the `pool` in force."""
+        """The rows `[K, len(rows), W]` of P^I, of a map of `size`, with what `merge` makes of them by `rule`; of the
+        region level's outputs those in use."""
         if not any(top < rows.stop and bottom > rows.start for _, top, _, bottom in boxes.tolist()):
             return image_level
         pasted = merging.paste(region_logits, boxes, size, rows)
-        return merging.merge(image_level, pasted, used, self.merge_rule, hard=hard, pool=pool)
+        return merging.merge(image_level, pasted, rule)
 
     def log_probabilities(
         self, image: Tensor, size: tuple[int, int], *, scale: float = 1.0, flip: bool = False

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nightlab.modeling.merge import RULES, Pasted, fuse, in_use, merge, paste, resample
+from nightlab.modeling.merge import RULES, MergeRule, Pasted, fuse, in_use, merge, paste, resample
 from nightlab.modeling.regions import crop_and_zoom
 
 SIZE = (18, 24)
@@ -53,7 +53,7 @@ def both(
     hard: list[bool] | None = None,
 ) -> Tensor:
     """The image level's map and the region level's K + 1 outputs, merged."""
-    return merge(image, pasted_in_use(logits, boxes, used, size), used.tolist(), rule, hard=hard)
+    return merge(image, pasted_in_use(logits, boxes, used, size), MergeRule(used.tolist(), rule, hard))
 
 
 def inside(box: Tensor, size: tuple[int, int] = SIZE) -> Tensor:
@@ -320,7 +320,7 @@ def test_replacement_names_what_the_region_level_names() -> None:
 def test_replacement_with_all_classes_is_the_region_level_inside_its_boxes(rule: str) -> None:
     image, logits = log_maps(), region_logits(BOXES, ALL)
     pasted = pasted_in_use(logits, BOXES, ALL)
-    merged = merge(image, pasted, [True] * 3, rule)
+    merged = merge(image, pasted, MergeRule([True] * 3, rule))
     assert torch.equal(merged.argmax(dim=0)[pasted.covered], pasted.probability[:3].argmax(dim=0)[pasted.covered])
     torch.testing.assert_close(merged.exp()[:, pasted.covered], pasted.probability[:3, pasted.covered])
 
@@ -383,7 +383,7 @@ def test_merging_leaves_its_arguments_alone() -> None:
     before = image.clone(), logits.clone()
     pasted = pasted_in_use(logits, boxes, HARD)
     kept = Pasted(pasted.probability.clone(), pasted.covered.clone())
-    merge(image, pasted, HARD.tolist(), "replace")
+    merge(image, pasted, MergeRule(HARD.tolist(), "replace"))
     assert torch.equal(image, before[0]) and torch.equal(logits, before[1]) and torch.equal(boxes, BOXES)
     assert torch.equal(pasted.probability, kept.probability) and torch.equal(pasted.covered, kept.covered)
 
@@ -400,7 +400,7 @@ def test_a_rule_that_is_none() -> None:
 def test_fused_crops_are_distributions_by_the_same_formula(used: Tensor) -> None:
     image = torch.stack([log_maps(size=(4, 6)), log_maps(size=(4, 6))])
     region = region_logits(torch.zeros(2, 4), used, (4, 6)).log_softmax(dim=1)
-    fused = fuse(image, in_use(region.exp(), used.tolist()), used.tolist())
+    fused = fuse(image, in_use(region.exp(), used.tolist()), MergeRule(used.tolist()))
     p, r = image.exp(), region.exp()
     expected = r[:, 3:] * p / p[:, ~used].sum(dim=1, keepdim=True)
     expected[:, used] = r[:, :3][:, used]
@@ -413,6 +413,5 @@ def test_a_fused_crop_is_what_the_merge_pastes() -> None:
     image, logits = log_maps(), region_logits(torch.zeros(1, 4), HARD, SIZE)
     whole = torch.tensor([[0.0, 0, SIZE[1], SIZE[0]]])
     merged = both(image, logits, whole, HARD)
-    torch.testing.assert_close(
-        merged, fuse(image[None], in_use(logits.softmax(dim=1), HARD.tolist()), HARD.tolist())[0], atol=1e-4, rtol=0
-    )
+    fused = fuse(image[None], in_use(logits.softmax(dim=1), HARD.tolist()), MergeRule(HARD.tolist()))
+    torch.testing.assert_close(merged, fused[0], atol=1e-4, rtol=0)
