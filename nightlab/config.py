@@ -127,7 +127,8 @@ def _add_levels(cfg: CfgNode) -> None:
     # Where regions come from at test: detector, or in its place none, grid, random, predicted (components of hard
     # classes in P^I), uncertainty (entropy of P^I), ground_truth or gain (both oracles: they read the labels).
     cfg.MODEL.NIGHTLAB.REGIONS = "detector"
-    # At most this many regions of an image, after one NMS over all, and only those scored this high or higher.
+    # At most this many regions of an image, after one NMS over all, and only those scored this high or higher. With a
+    # lower IoU than 0.5, a detector's few regions lie side by side and not on top of each other.
     cfg.MODEL.NIGHTLAB.MAX_REGIONS = 10
     cfg.MODEL.NIGHTLAB.NMS_THRESH = 0.5
     cfg.MODEL.NIGHTLAB.SCORE_THRESH = 0.0
