@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,10 @@ import torch
 
 from nightlab.errors import InputError
 from nightlab.signals import heed_only_parent
+
+# What a loader raises where a worker has died: torch's error or, if that one was about to hand over a batch, whatever
+# becomes of fetching it from a process that is gone.
+DEATHS = (RuntimeError, ConnectionError, EOFError, FileNotFoundError)
 
 
 def begin_worker(worker: int) -> None:
@@ -32,18 +37,23 @@ def noticed_when_asked() -> Iterator[None]:
             signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
-def death_of_worker(error: RuntimeError) -> str:
-    """What torch says of a worker that has died; nothing where the error is about something else."""
+def death_of_worker(error: Exception) -> str:
+    """What an error says of a worker that has died; nothing where it is about something else."""
     reason = " ".join(str(error).split())
-    return reason.rstrip(".") if reason.startswith("DataLoader worker") else ""  # wherever torch notices it
+    if reason.startswith("DataLoader worker"):  # wherever torch notices it
+        return reason.rstrip(".")
+    frames = traceback.walk_tb(error.__traceback__)
+    fetching = any(frame.f_globals.get("__name__") == "multiprocessing.resource_sharer" for frame, _ in frames)
+    gone = fetching and isinstance(error, DEATHS[1:])
+    return f"DataLoader worker has died while it handed over a batch ({type(error).__name__})" if gone else ""
 
 
 @contextmanager
 def explained_death() -> Iterator[None]:
-    """Inside, torch's error about a worker that has died becomes an InputError that says how to go on."""
+    """Inside, an error about a worker that has died becomes an InputError that says how to go on."""
     try:
         yield
-    except RuntimeError as error:
+    except DEATHS as error:
         reason = death_of_worker(error)
         if not reason:
             raise

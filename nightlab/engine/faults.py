@@ -126,11 +126,11 @@ class DeadWorkers:
         self.limit = limit
         self.total = 0
 
-    def died(self, error: RuntimeError, when: str) -> None:
+    def died(self, error: Exception, when: str) -> None:
         """Say so, for this process alone. `when`: what it was at, as "iteration 7".
 
         Raises:
-            RuntimeError: `error`, where it is about something else or more workers than the limit have died.
+            Exception: `error`, where it is about something else or more workers than the limit have died.
         """
         reason = death_of_worker(error)
         self.total += bool(reason)

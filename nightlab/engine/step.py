@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nightlab.data.workers import noticed_when_asked
+from nightlab.data.workers import DEATHS, noticed_when_asked
 from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers, NormStatistics
 from nightlab.errors import InputError
 from nightlab.signals import StopRequest
@@ -108,7 +108,7 @@ class GuardedTrainer(AMPTrainer):
                 with noticed_when_asked():  # the first time, the loader begins here
                     batches = self._data_loader_iter
                 return next(batches)
-            except RuntimeError as error:
+            except DEATHS as error:
                 self.workers.died(error, f"iteration {self.iter}")
             self._data_loader_iter_obj = None
             self.data_loader._iterator = None  # which keeps its workers from one pass to the next

@@ -16,6 +16,7 @@ from detectron2.utils.logger import log_first_n
 from torch import Tensor, nn
 
 from nightlab.data.loader import TestLoader, build_test_loader
+from nightlab.data.workers import DEATHS
 from nightlab.engine.faults import DeadWorkers
 from nightlab.errors import InputError, enumerate_some
 from nightlab.evaluation.evaluator import NightLabEvaluator
@@ -61,12 +62,12 @@ def evaluated(model: nn.Module, loader: TestLoader, evaluator: NightLabEvaluator
     noticed before any result is shared.
 
     Raises:
-        RuntimeError: torch's, where more than `workers` allows have died.
+        RuntimeError: torch's (or another of `DEATHS`), where more than `workers` allows have died.
     """
     while True:
         try:
             return inference_on_dataset(model, loader, evaluator)
-        except RuntimeError as error:
+        except DEATHS as error:
             workers.died(error, "evaluation")
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.resource_sharer import _resource_sharer
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data._utils import signal_handling
 
 from nightlab.data import catalog
 from nightlab.data.mapper import TestMapper as Mapper  # pytest would take it for a test
+from nightlab.data.workers import death_of_worker, explained_death
 from nightlab.engine.faults import BadFiles, DeadWorkers
 from nightlab.engine.run import configured, run
 from nightlab.engine.step import GuardedTrainer
@@ -204,6 +206,27 @@ def test_a_held_out_image_that_turns_bad_is_left_out_and_counted(validating, tin
     (tiny_root / "images" / "b0.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"no held-out image can be read: .*b0"):
         figures(bad={})
+
+
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_a_dead_worker(tmp_path):
+    """Fetching what it had begun to hand over then fails in a way of the system's."""
+    with pytest.raises(FileNotFoundError) as gone:
+        _resource_sharer.get_connection((str(tmp_path / "its socket"), 1))
+    with pytest.raises(FileNotFoundError) as other:
+        (tmp_path / "image.png").read_bytes()
+    assert death_of_worker(gone.value).startswith("DataLoader worker has died") and not death_of_worker(other.value)
+    workers = DeadWorkers(1)
+    workers.died(gone.value, "iteration 3")
+    for error in (gone.value, other.value):
+        with pytest.raises(FileNotFoundError):
+            workers.died(error, "iteration 4")
+    with (
+        pytest.raises(InputError, match=r"^DataLoader worker .* run the same command with --resume"),
+        explained_death(),
+    ):
+        raise gone.value
+    with pytest.raises(FileNotFoundError), explained_death():
+        raise other.value
 
 
 def test_workers_that_die_are_replaced_up_to_a_limit(config, tmp_path, monkeypatch, caplog):  # noqa: F811
