@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from nightlab.modeling.merge import Pasted
-from nightlab.modeling.regions import RegionRule, Size, linear_weights
+from nightlab.modeling.merge import Pasted, resample
+from nightlab.modeling.regions import RegionRule, Size
 
 LOWEST = -1e9
 
@@ -76,8 +76,7 @@ def paste(logits: Tensor, found: Scored, size: Size, largest: Size) -> Pasted:
     window = (min(size[0], largest[0]) + 2, min(size[1], largest[1]) + 2)
     rows, y, inside_y = _windows(found.boxes[:, 1], found.boxes[:, 3], size[0], window[0])
     columns, x, inside_x = _windows(found.boxes[:, 0], found.boxes[:, 2], size[1], window[1])
-    across, down = linear_weights(x, logits.shape[3])[:, None].mT, linear_weights(y, logits.shape[2])[:, None]
-    enlarged = down @ (logits.float() @ across)
+    enlarged = resample(logits.float(), y[:, None], x[:, None])
     pyramid = (torch.minimum(y, 1 - y)[:, :, None] * torch.minimum(x, 1 - x)[:, None, :]).clamp(min=1e-6)
     inside = inside_y[:, :, None] & inside_x[:, None, :] & found.real[:, None, None]
     pyramid = torch.where(inside, pyramid, 0.0)[:, None]

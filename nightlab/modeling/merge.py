@@ -97,7 +97,8 @@ def paste(logits: Tensor, boxes: Tensor, size: tuple[int, int], rows: range | No
 
 
 def resample(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """`[C, h, w]` read bilinearly at relative rows `y` `[H]` and columns `x` `[W]` (0 to 1 over its extent)."""
+    """Maps `[..., h, w]` read bilinearly at rows `y` `[..., H]` and columns `x` `[..., W]`, from 0 to 1 over their
+    extent."""
     return linear_weights(y, image.shape[-2]) @ (image @ linear_weights(x, image.shape[-1]).mT)
 
 
