@@ -458,8 +458,8 @@ class NightLab(nn.Module):
         self, image_level: RowMap, region_logits: Tensor, boxes: Tensor, regions: Instances | None = None
     ) -> Scored:
         """P^I of one frame with the regions' predictions to be pasted in; boxes in its pixels."""
-        rule = self.how_merged
-        if len(boxes) == 0 or not any(rule.used):
+        rule = self.how_merged if len(boxes) else None  # which asks the device
+        if rule is None or not any(rule.used):
             return Scored(image_level, lambda rows, _: rows, regions)
         windows = boxes.double().cpu()  # once, and not for every strip
         answers = merging.in_use(region_logits, rule.used)
