@@ -97,7 +97,20 @@ def predicted(view: View) -> Candidates:
 def uncertainty(view: View) -> Candidates:
     """Regions of three sizes on a dense raster, by the mean entropy of P^I inside."""
     entropy = torch.special.entr(view.log_probabilities.exp()).sum(dim=0)
-    return raster(view, entropy)
+    boxes = raster(view)
+    return Candidates(boxes, mean_inside(entropy, boxes))
+
+
+def doubt(view: View) -> Candidates:
+    """Regions of three sizes on a dense raster, by how much doubt about hard classes P^I leaves inside (`doubt_of`)."""
+    boxes = raster(view)
+    total, _ = sum_inside(doubt_of(view.log_probabilities.exp()[view.hard]), boxes)
+    return Candidates(boxes, total)
+
+
+def doubt_of(hard: Tensor) -> Tensor:
+    """Variance of the one-hot label of hard classes under their probabilities `[..., C, H, W]`, summed over them."""
+    return (hard * (1 - hard)).sum(dim=-3)
 
 
 def ground_truth(view: View) -> Candidates:
@@ -115,8 +128,8 @@ def components(view: View, label: Tensor) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def raster(view: View, weight: Tensor) -> Candidates:
-    """Regions at three zooms, at most a quarter of their size apart, scored by the mean of a map `[H, W]` inside."""
+def raster(view: View) -> Tensor:
+    """Regions `[N, 4]` at three zooms, at most a quarter of their size apart."""
     boxes = []
     for zoom in torch.linspace(view.rule.min_zoom, view.rule.max_zoom, 3).tolist():
         axes = []
@@ -126,17 +139,23 @@ def raster(view: View, weight: Tensor) -> Candidates:
         y, x = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
         corner = torch.stack([x, y], dim=1)
         boxes.append(torch.cat([corner, corner + torch.tensor(view.rule.crop_size[::-1]) / zoom], dim=1))
-    regions = shift_inside(torch.cat(boxes).float().to(weight.device), view.frame)
-    return Candidates(regions, mean_inside(weight, regions))
+    return shift_inside(torch.cat(boxes).float().to(view.log_probabilities.device), view.frame)
 
 
 def mean_inside(weight: Tensor, boxes: Tensor) -> Tensor:
-    """Mean of a map `[H, W]` over each of the boxes `[N, 4]`, rounded to whole pixels, from one integral image."""
+    """Mean of a map `[H, W]` over each of the boxes `[N, 4]`, rounded to whole pixels."""
+    total, pixels = sum_inside(weight, boxes)
+    return total / pixels.clamp(min=1)
+
+
+def sum_inside(weight: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of a map `[H, W]` over each of the boxes `[N, 4]`, rounded to whole pixels, from one integral image; and of
+    how many pixels."""
     integral = F.pad(weight.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
     limit = torch.tensor([weight.shape[1], weight.shape[0]] * 2, device=boxes.device)
     x0, y0, x1, y1 = torch.minimum(boxes.round().long().clamp(min=0), limit).unbind(dim=1)
     total = integral[y1, x1] - integral[y0, x1] - integral[y1, x0] + integral[y0, x0]
-    return (total / ((x1 - x0) * (y1 - y0)).clamp(min=1)).float()
+    return total.float(), (x1 - x0) * (y1 - y0)
 
 
 def _scored_by(view: View, boxes: np.ndarray, weight: Tensor) -> Candidates:
@@ -150,6 +169,7 @@ SOURCES: dict[str, Callable[[View], Candidates]] = {
     "random": random,
     "predicted": predicted,
     "uncertainty": uncertainty,
+    "doubt": doubt,
     "ground_truth": ground_truth,
 }
 

@@ -202,13 +202,31 @@ def test_uncertainty_is_where_the_entropy_is() -> None:
     assert found.scores.min().item() == pytest.approx(0, abs=1e-6)
 
 
+def test_doubt_is_where_hard_classes_are_neither_certain_nor_excluded() -> None:
+    """Of a patch of a class that is certain, one in doubt between two hard classes, and one between two easy ones."""
+    probabilities = torch.zeros(K, *FRAME)
+    probabilities[0] = 1
+    hard, easy = HARD.nonzero()[:, 0].tolist(), (~HARD).nonzero()[:, 0].tolist()
+    for (x, y), classes in (((4, 4), hard[:1] * 2), ((40, 10), hard[:2]), ((40, 44), easy[:2])):
+        patch = (slice(y, y + 8), slice(x, x + 8))
+        probabilities[(slice(None), *patch)] = 0
+        for c in classes:
+            probabilities[(c, *patch)] += 0.5
+    found = SOURCES["doubt"](view(log_probabilities=probabilities.log()))
+    x0, y0, x1, y1 = best(found, 1)[0].tolist()
+    assert x0 <= 40 and y0 <= 10 and x1 >= 48 and y1 >= 18
+    assert found.scores.max().item() == pytest.approx(2 * 8 * 8 / 4, rel=1e-3), "a sum, whatever the region's size"
+    away = (found.boxes[:, 0] >= 48) | (found.boxes[:, 2] <= 40) | (found.boxes[:, 1] >= 18)
+    assert found.scores[away].max().item() == pytest.approx(0, abs=1e-3)
+
+
 @pytest.mark.parametrize("frame", [(60, 80), (61, 77), (47, 33), (20, 90)])
 def test_the_raster_reaches_every_border(frame: tuple[int, int]) -> None:
-    found = raster(view(frame=frame), torch.rand(frame))
+    found = raster(view(frame=frame))
     for size in (16, 32 / 1.5, 32):
-        boxes = found.boxes[((found.boxes[:, 2] - found.boxes[:, 0]) - size).abs() < 1e-3]
+        boxes = found[((found[:, 2] - found[:, 0]) - size).abs() < 1e-3]
         assert len(boxes) and covered(boxes, frame).all()
-    assert len(found.boxes.unique(dim=0)) == len(found.boxes)
+    assert len(found.unique(dim=0)) == len(found)
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
