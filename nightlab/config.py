@@ -125,7 +125,8 @@ def _add_levels(cfg: CfgNode) -> None:
     # What a training step trains: light, adapt, image, region, rdn or hdm. The staged run sets it.
     cfg.MODEL.NIGHTLAB.STAGE = "image"
     # Where regions come from at test: detector, or in its place none, grid, random, predicted (components of hard
-    # classes in P^I), uncertainty (entropy of P^I), ground_truth or gain (both oracles: they read the labels).
+    # classes in P^I), uncertainty (entropy of P^I), doubt (of P^I about hard classes; nothing to be trained),
+    # ground_truth or gain (both oracles: they read the labels).
     cfg.MODEL.NIGHTLAB.REGIONS = "detector"
     # At most this many regions of an image, after one NMS over all, and only those scored this high or higher. With a
     # lower IoU than 0.5, a detector's few regions lie side by side and not on top of each other.
@@ -237,6 +238,12 @@ def _add_levels(cfg: CfgNode) -> None:
     hardness.CONTEXTS = [1.5, 2.5, 4.0]
     hardness.GAIN = "region"
     hardness.GAIN_MARGIN = 0.0
+    # Whether the score is learned in proportion to gain, up to that which nine in ten of those that gain stay below;
+    # otherwise whatever gains is to score 1.
+    hardness.GRADED = False
+    # Whether HDM starts from the doubt that the image level leaves about hard classes inside of an anchor (the variance
+    # of their labels under its posterior, summed over pixels), and learns what to add to its logarithm; needs "shared".
+    hardness.DOUBT = False
     # Whether anchors near no candidate are background for HDM (else ignored).
     hardness.BACKGROUND = False
     # HDM learns gain on this share of the held-out images, which neither level was fitted to; the rest checks it.

@@ -47,7 +47,7 @@ def random_inputs(cfg: CfgNode, size: Size, batch: int) -> list[dict[str, Tensor
     return [_random_input(size, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES) for _ in range(batch)]
 
 
-def _random_input(size: Size, num_classes: int) -> dict[str, Tensor]:
+def _random_input(size: Size, num_classes: int) -> dict[str, Any]:
     corner = torch.rand(8, 2) * 0.9 * torch.tensor([size[1], size[0]])
     boxes = torch.cat([corner, corner + 0.1 * torch.tensor([size[1], size[0]])], dim=1)
     return {
@@ -58,6 +58,7 @@ def _random_input(size: Size, num_classes: int) -> dict[str, Tensor]:
         "hard_classes": torch.randint(0, num_classes, (8,)),
         "candidates": boxes,
         "gains": torch.linspace(-0.1, 0.1, 8),
+        "full_gain": 0.1,
     }
 
 

@@ -104,7 +104,8 @@ class FrameMapper:
     follows from the key, for what the detector draws.
 
     Where `measured` holds the IoU gain of regions, by the image's file name, also `candidates` float `[M, 4]` (flipped
-    with the frame) and `gains` float `[M]`. Behind them it may hold the height and width that the frame had then.
+    with the frame) and `gains` float `[M]`, and `full_gain`, beyond which one is as good as another. Behind them it may
+    hold the height and width that the frame had then.
     """
 
     @configurable
@@ -121,6 +122,7 @@ class FrameMapper:
         self.hard = list(hard)
         self.limits = {"min_area": min_area, "merge_distance": merge_distance, "per_class": per_class}
         self.measured: dict[str, tuple[torch.Tensor, ...]] = {}
+        self.full_gain = 1.0
         self.augmentations = T.AugmentationList(_flip_and_colours(flip, photometric))
 
     @classmethod
@@ -156,6 +158,7 @@ class FrameMapper:
         }
         if self.measured:
             item |= {"candidates": torch.as_tensor(augmented.boxes, dtype=torch.float32), "gains": gains}
+            item["full_gain"] = self.full_gain
         return item
 
 

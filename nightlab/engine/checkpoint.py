@@ -19,6 +19,7 @@ from nightlab.errors import InputError
 from nightlab.files import written_aside
 from nightlab.modeling.adversary import with_own_adversary
 from nightlab.modeling.calibration import UNCALIBRATED, reset
+from nightlab.modeling.hardness import DOUBT_WEIGHT
 from nightlab.modeling.weights import read_state_dict
 
 logger = logging.getLogger(__name__)
@@ -219,6 +220,8 @@ class NightLabCheckpointer(DetectionCheckpointer):
             if self._accept_without_options and fresh and not any(map(names.search, theirs)):
                 logger.info("%s: has no %s", self._file, said)
                 theirs = theirs | fresh
+        if DOUBT_WEIGHT in mine and DOUBT_WEIGHT not in theirs:  # a detector that has learned without
+            theirs = theirs | {DOUBT_WEIGHT: torch.zeros_like(mine[DOUBT_WEIGHT])}
         if "merge_pool" in theirs and theirs["merge_pool"].dim() == 2:  # from when it did not have to carry over
             theirs = {key: value for key, value in theirs.items() if key != "merge_pool"}
         checkpoint["model"] = with_own_adversary(theirs, self.model)

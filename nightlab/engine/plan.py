@@ -56,6 +56,11 @@ def stages_of(cfg: CfgNode) -> list[str]:
     labels, light = cfg.MODEL.HARDNESS.LABELS, cfg.MODEL.LIGHT
     if labels == "hdm" and cfg.MODEL.HARDNESS.BOXES != "region":
         raise InputError("MODEL.HARDNESS.BOXES: HDM learns regions as they are pasted; component boxes are RDN's alone")
+    if cfg.MODEL.HARDNESS.DOUBT and cfg.MODEL.HARDNESS.FEATURES != "shared":
+        raise InputError(
+            "MODEL.HARDNESS.DOUBT: a detector with a backbone of its own does not see what the image level doubts; set "
+            "MODEL.HARDNESS.FEATURES shared, or DOUBT False"
+        )
     first = light.NAME in TRAINED and light.TRAIN == "first" and "image" in light.LEVELS
     image = ["light", "image"] if first else ["image"]
     if cfg.MODEL.ADAPT.ENABLED:

@@ -108,6 +108,8 @@ def train_stage(
     if cfg.MODEL.NIGHTLAB.STAGE == "hdm":
         if not resume:
             fit_merge(cfg, model)
+            assert model.detector is not None
+            model.detector.begin_with_doubt()
         trainer.measure_gains()
     trainer.train()
     comm.synchronize()  # the first process writes the last checkpoint, which the others read next

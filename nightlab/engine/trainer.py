@@ -22,7 +22,7 @@ from nightlab.data.stage_data import STAGE_KEYS, StageData
 from nightlab.engine.checkpoint import NightLabCheckpointer
 from nightlab.engine.faults import BadFiles, BadSteps, DeadWorkers
 from nightlab.engine.fitted import FittedTo, check_unfitted, warn_of_fitted
-from nightlab.engine.gains import GAINS, gains_of
+from nightlab.engine.gains import GAINS, full_gain, gains_of
 from nightlab.engine.in_tensorboard import put_gains, put_levels
 from nightlab.engine.keeping import KeepBest, KeepPeriodic, StopWhenAsked
 from nightlab.engine.optimizer import build_lr_scheduler, build_optimizer
@@ -154,6 +154,7 @@ class NightLabTrainer(DefaultTrainer):
         assert isinstance(mapper, FrameMapper)
         path = Path(self.cfg.OUTPUT_DIR, GAINS)
         mapper.measured = gains_of(unwrap(self.model), self._data.train, path, keep=self.start_iter > 0)
+        mapper.full_gain = full_gain(mapper.measured)
 
     def before_train(self) -> None:
         super().before_train()

@@ -96,10 +96,8 @@ class DualLevelGraph(nn.Module):
     def proposed(self, detector: HardnessDetector, image: ImagePass) -> Scored:
         """The detector's proposals, in pixels of the seen image."""
         rpn, output = detector.rpn, image.output
-        if detector.backbone is not None:
-            feature = detector.neck(detector.backbone(output.image), None)
-        else:
-            feature = detector.neck(output.features, output.logits)
+        hard = self.model.hard_class_mask
+        feature = detector.feature(output.image, output.features, output.logits, image.seen, hard)
         assert tuple(rpn.in_features) == (FEATURE,)
         (anchors,) = rpn.anchor_generator([feature])
         (scores,), (deltas,) = rpn.rpn_head([feature])

@@ -5,14 +5,14 @@ than the image level are objects, boxes in which it did worse are background.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, build_backbone
+from detectron2.modeling import PROPOSAL_GENERATOR_REGISTRY, build_anchor_generator, build_backbone
 from detectron2.modeling.proposal_generator import build_proposal_generator
-from detectron2.modeling.proposal_generator.rpn import RPN
+from detectron2.modeling.proposal_generator.rpn import RPN, RPN_HEAD_REGISTRY, StandardRPNHead
 from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,17 +21,24 @@ from nightlab.modeling.backbone import TimmBackbone
 from nightlab.modeling.calibration import UNCALIBRATED
 from nightlab.modeling.inference import in_precision
 from nightlab.modeling.layers import conv_norm_relu, groups_of_eight, resize_to
-from nightlab.modeling.regions import best_iou
+from nightlab.modeling.regions import Size, best_iou
+from nightlab.modeling.sources import doubt_of
 
 FEATURE = "hardness"
+# In the state of a model whose detector has a `DoubtInAnchors`: how much it counts.
+DOUBT_WEIGHT = "detector.doubt_weight"
+# Doubt inside an anchor, as a share of the smallest one's area, below which one is as little as another.
+_LEAST_DOUBT = 0.01
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class RegionRPN(RPN):
-    """detectron2's RPN with three additions: boxes that are known to be bad, anchors of unknown worth, and classes.
+    """detectron2's RPN with four additions: boxes that are known to be bad, anchors of unknown worth, degrees of worth,
+    and classes.
 
-    Ground truth is one `Instances` per image with `gt_boxes`, `gt_positive` (bool) and, with class scores,
-    `gt_classes`. Positive boxes match anchors as in detectron2; anchors that overlap a negative box are background.
+    Ground truth is one `Instances` per image with `gt_boxes`, `gt_worth` (float, 0...1: what is to be scored there)
+    and, with class scores, `gt_classes`. Boxes worth something match anchors as in detectron2; anchors that overlap one
+    worth nothing are background.
     """
 
     @configurable
@@ -55,6 +62,7 @@ class RegionRPN(RPN):
         if classes:
             head = ret["head"]
             old = head.objectness_logits
+            head.classes = classes
             head.objectness_logits = nn.Conv2d(old.in_channels, old.out_channels * classes, 1)
             nn.init.normal_(head.objectness_logits.weight, std=0.01)
             nn.init.zeros_(head.objectness_logits.bias)
@@ -64,33 +72,53 @@ class RegionRPN(RPN):
     def label_and_sample_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """As detectron2's: per image labels (1, 0 or -1, ignored) and matched boxes, over the anchors of all levels."""
+        """As detectron2's: per image what is to be scored (0...1, or -1: ignored) and matched boxes, over the anchors
+        of all levels."""
         every = Boxes.cat(anchors)
-        labels, boxes = [], []
-        for instances in gt_instances:
-            label, box, _ = self._match(every, instances)
-            labels.append(self._subsample_labels(label))
-            boxes.append(box)
-        return labels, boxes
+        matches = [self._match(every, instances) for instances in gt_instances]
+        return [self._sampled(match) for match in matches], [match.boxes for match in matches]
 
-    def _match(self, anchors: Boxes, instances: Instances) -> tuple[Tensor, Tensor, Tensor]:
-        """Labels, matched boxes `[A, 4]` and matched classes of all anchors, before sampling."""
-        positive = instances[instances.gt_positive]
+    def _sampled(self, match: "_Match") -> Tensor:
+        """What a sample of the anchors is to score `[A]`; -1 for the others."""
+        label = self._subsample_labels(match.label)
+        return torch.where(label == 1, match.worth, label.to(match.worth.dtype))
+
+    def _match(self, anchors: Boxes, instances: Instances) -> "_Match":
+        good = instances.gt_worth > 0
+        positive = instances[good]
         quality = pairwise_iou(positive.gt_boxes, anchors)
         # detectron2's low-quality matches would turn every anchor positive for a box that meets none.
         met = quality.amax(dim=1) > 0 if quality.numel() else quality.new_zeros(len(positive), dtype=torch.bool)
         positive, quality = positive[met], quality[met]
         index, label = self.anchor_matcher(quality)
-        negative = instances.gt_boxes[~instances.gt_positive]
+        negative = instances.gt_boxes[~good]
         if len(negative):
             near = best_iou(anchors.tensor, negative.tensor) >= self.negative_iou
             label[(label != 1) & near] = 0
             if not self.background:
                 label[(label == 0) & ~near] = -1
         if len(positive) == 0:
-            return label, torch.zeros_like(anchors.tensor), index
+            nowhere = torch.zeros_like(anchors.tensor)
+            return _Match(label, nowhere, nowhere[:, 0], index)
         classes = positive.gt_classes[index] if positive.has("gt_classes") else torch.zeros_like(index)
-        return label, positive.gt_boxes.tensor[index], classes
+        return _Match(label, positive.gt_boxes.tensor[index], positive.gt_worth[index], classes)
+
+    def losses(
+        self,
+        anchors: list[Boxes],
+        scores: list[Tensor],
+        targets: list[Tensor],
+        deltas: list[Tensor],
+        boxes: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """As detectron2's, for scores that are to be anything in 0...1 (-1: ignored)."""
+        losses = super().losses(anchors, scores, [t.sign() for t in targets], deltas, boxes)
+        return {**losses, "loss_rpn_cls": self._score_loss(torch.cat(scores, 1), torch.stack(targets))}
+
+    def _score_loss(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross entropy of scores `[N, A, ...]`, per anchor that detectron2 would sample at most."""
+        loss = F.binary_cross_entropy_with_logits(scores, targets.clamp(min=0), reduction="none") * (targets >= 0)
+        return loss.sum() / (self.batch_size_per_image * len(targets)) * self.loss_weight.get("loss_rpn_cls", 1.0)
 
     def forward(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
@@ -137,13 +165,77 @@ class RegionRPN(RPN):
         """detectron2's losses, the objectness of an anchor being one score per class."""
         every = Boxes.cat(anchors)
         matches = [self._match(every, instances) for instances in gt_instances]
-        labels = [self._subsample_labels(label) for label, _, _ in matches]
-        losses = self.losses(anchors, [s.amax(dim=-1) for s in scores], labels, deltas, [box for _, box, _ in matches])
-        label, classes = torch.stack(labels), torch.stack([c for _, _, c in matches])
-        target = F.one_hot(classes, self.num_classes) * (label == 1)[..., None]
-        loss = F.binary_cross_entropy_with_logits(torch.cat(scores, 1), target.float(), reduction="none")
-        total = (loss.sum(-1) * (label >= 0)).sum() / (self.batch_size_per_image * len(labels))
-        return {**losses, "loss_rpn_cls": total * self.loss_weight.get("loss_rpn_cls", 1.0)}
+        targets = [self._sampled(match) for match in matches]
+        losses = self.losses(anchors, [s.amax(dim=-1) for s in scores], targets, deltas, [m.boxes for m in matches])
+        target, classes = torch.stack(targets)[..., None], torch.stack([m.classes for m in matches])
+        of_class = torch.where(target > 0, F.one_hot(classes, self.num_classes) * target, target)
+        return {**losses, "loss_rpn_cls": self._score_loss(torch.cat(scores, 1), of_class)}
+
+
+class _Match(NamedTuple):
+    """Of all anchors, before sampling: labels `[A]` (1, 0 or -1, ignored), and boxes `[A, 4]`, worth and classes `[A]`
+    of what those with label 1 match."""
+
+    label: Tensor
+    boxes: Tensor
+    worth: Tensor
+    classes: Tensor
+
+
+@RPN_HEAD_REGISTRY.register()
+class PriorRPNHead(StandardRPNHead):
+    """detectron2's head on all but the last channels, which are a prior of the logits: one for each anchor."""
+
+    classes = 1
+
+    @configurable
+    def __init__(self, *, in_channels: int, num_anchors: int, **kwargs: Any):
+        super().__init__(in_channels=in_channels - num_anchors, num_anchors=num_anchors, **kwargs)
+        self.num_anchors = num_anchors
+
+    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        scores, deltas = super().forward([x[:, : -self.num_anchors] for x in features])
+        priors = [x[:, -self.num_anchors :].repeat_interleave(self.classes, dim=1) for x in features]
+        return [score + prior for score, prior in zip(scores, priors, strict=True)], deltas
+
+
+class DoubtInAnchors(nn.Module):
+    """How much doubt about hard classes the image level leaves inside of each anchor, in logarithms."""
+
+    anchors: Tensor
+
+    def __init__(self, anchors: Tensor, *, stride: int, offset: float):
+        """
+        Args:
+            anchors: those of one place `[A, 4]`, relative to it, in pixels of the seen image.
+            stride, offset: of the places, as of detectron2's generator.
+        """
+        super().__init__()
+        self.register_buffer("anchors", anchors, persistent=False)
+        self.stride = stride
+        self.offset = offset
+
+    def forward(self, logits: Tensor, hard: Tensor, padded: Size, seen: Size, places: Size) -> Tensor:
+        """`[B, A, *places]`: the sum of `doubt_of`, as a share of the smallest anchor.
+
+        Args:
+            logits: P^I's `[B, K, h, w]`, of the `padded` image.
+            hard: which classes are, `[K]`.
+            seen: height and width of the image without padding, beyond which there is no doubt.
+        """
+        hard_classes = logits.float().softmax(dim=1) * hard[:, None, None]
+        axes = []
+        for axis in range(2):
+            length, pixel = logits.shape[2 + axis], padded[axis] / logits.shape[2 + axis]
+            centre = (torch.arange(places[axis], device=logits.device) + self.offset) * self.stride
+            low, high = (centre + self.anchors[:, side, None] for side in (1 - axis, 3 - axis))  # [A, places]
+            at = torch.arange(length, device=logits.device) * pixel
+            high = high.clamp(max=seen[axis])
+            covered = torch.minimum(high[..., None], at + pixel) - torch.maximum(low[..., None], at)
+            axes.append(covered.clamp(min=0))  # [A, places, length], in pixels of the seen image
+        inside = torch.einsum("ayh,bhw,axw->bayx", axes[0], doubt_of(hard_classes), axes[1])
+        smallest = (self.anchors[:, 2:] - self.anchors[:, :2]).prod(dim=1).amin()
+        return (inside / smallest + _LEAST_DOUBT).log()
 
 
 class HardnessNeck(nn.Module):
@@ -188,14 +280,24 @@ class HardnessDetector(nn.Module):
     """Seen images to at most `POST_NMS_TOPK` scored boxes in their pixels, from shared or from own features."""
 
     platt: Tensor
+    doubt_weight: Tensor
 
     @configurable
-    def __init__(self, *, backbone: nn.Module | None, neck: HardnessNeck, rpn: RegionRPN):
-        """`backbone`: the detector's own, on the image itself (the paper's); None reads the image level's features."""
+    def __init__(
+        self, *, backbone: nn.Module | None, neck: HardnessNeck, rpn: RegionRPN, doubt: DoubtInAnchors | None = None
+    ):
+        """
+        Args:
+            backbone: the detector's own, on the image itself (the paper's); None reads the image level's features.
+            doubt: what the logits of an `rpn` with a `PriorRPNHead` begin from, once `begin_with_doubt` says so.
+        """
         super().__init__()
         self.backbone = backbone
         self.neck = neck
         self.rpn = rpn
+        self.doubt = doubt
+        if doubt is not None:
+            self.register_buffer("doubt_weight", torch.tensor(0.0))
         self.precision = torch.float32  # as of a `Segmentor`
         # Slope and offset that make a score's log-odds those of gain: fitted on held-out data, part of the checkpoint.
         self.register_buffer("platt", torch.tensor(UNCALIBRATED["detector.platt"]))
@@ -216,10 +318,27 @@ class HardnessDetector(nn.Module):
         shapes = backbone.output_shape() if backbone else image_shapes
         prior = 0 if own else cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
         neck = HardnessNeck(shapes, hardness.IN_FEATURES, channels=hardness.CONVS_DIM, prior=prior)
-        rpn_cfg = cfg.clone()
+        rpn_cfg, shape = cfg.clone(), neck.shape
         rpn_cfg.defrost()
         rpn_cfg.MODEL.RPN.IN_FEATURES = [FEATURE]
-        return {"backbone": backbone, "neck": neck, "rpn": build_proposal_generator(rpn_cfg, {FEATURE: neck.shape})}
+        doubt = None
+        if hardness.DOUBT:
+            anchors = build_anchor_generator(rpn_cfg, [shape])
+            (of_a_place,) = anchors.cell_anchors
+            doubt = DoubtInAnchors(of_a_place, stride=anchors.strides[0], offset=anchors.offset)
+            rpn_cfg.MODEL.RPN.HEAD_NAME = PriorRPNHead.__name__
+            shape = ShapeSpec(channels=int(shape.channels or 0) + anchors.num_anchors[0], stride=shape.stride)
+        rpn = build_proposal_generator(rpn_cfg, {FEATURE: shape})
+        return {"backbone": backbone, "neck": neck, "rpn": rpn, "doubt": doubt}
+
+    @torch.no_grad()
+    def begin_with_doubt(self) -> None:
+        """From here on a score is the doubt inside, and what is learned from now on; without `doubt`, nothing
+        changes."""
+        if self.doubt is not None:
+            self.doubt_weight.fill_(1.0)
+            for parameter in self.rpn.rpn_head.objectness_logits.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -227,6 +346,7 @@ class HardnessDetector(nn.Module):
         features: dict[str, Tensor],
         logits: Tensor,
         size: tuple[int, int],
+        hard: Tensor,
         ground_truth: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """Proposals (`proposal_boxes`, `objectness_logits`) of a batch, and the losses in training.
@@ -235,7 +355,13 @@ class HardnessDetector(nn.Module):
             image: the normalised, padded images `[B, 3, H', W']`.
             features, logits: what the image level made of them; no gradient goes back.
             size: (height, width) of the images without padding.
+            hard: which classes are, bool `[K]`.
         """
+        feature = self.feature(image, features, logits, size, hard)
+        return self.rpn(ImageList(image, [size] * len(image)), {FEATURE: feature}, ground_truth)
+
+    def feature(self, image: Tensor, features: dict[str, Tensor], logits: Tensor, size: Size, hard: Tensor) -> Tensor:
+        """What the RPN reads `[B, C, h, w]`, of the arguments of `forward`."""
         with in_precision(self, self.precision, image.device):
             if self.backbone is not None:
                 features, prior = self.backbone(image), None
@@ -244,7 +370,11 @@ class HardnessDetector(nn.Module):
             feature = self.neck(features, prior)
         if not self.training:
             feature = feature.float()  # scores and boxes, and so NMS
-        return self.rpn(ImageList(image, [size] * len(image)), {FEATURE: feature}, ground_truth)
+        if self.doubt is None:
+            return feature
+        padded, places = (image.shape[-2], image.shape[-1]), (feature.shape[-2], feature.shape[-1])
+        prior = self.doubt_weight * self.doubt(logits.detach(), hard, padded, size, places)
+        return torch.cat([feature, prior.to(feature.dtype)], dim=1)
 
 
 def _to_size(x: Tensor, size: tuple[int, int]) -> Tensor:

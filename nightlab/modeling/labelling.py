@@ -44,6 +44,7 @@ class LabelRule:
         gain: one of `GAINS`: that of the mIoU inside the "region", or what it adds to that of the "dataset" (times the
             number of images, so that it is of the size of one image's mIoU), of all classes or of the "hard" ones.
         margin: gains of mIoU (0...1) up to this size count as neither; a gain of zero or less is a loss.
+        graded: whether a region's score is to grow with its gain; otherwise all that gain are to score 1.
     """
 
     boxes: str = "region"
@@ -52,6 +53,7 @@ class LabelRule:
     candidates: int = 24
     gain: str = "region"
     margin: float = 0.0
+    graded: bool = False
 
 
 class Counted(NamedTuple):
@@ -80,7 +82,8 @@ def losses(model: NightLab, detector: HardnessDetector, batched_inputs: list[dic
         output = image.output
         if "draw" in given:
             torch.manual_seed(given["draw"])
-        every.append(detector(output.image, output.features, output.logits, image.seen, [truth])[1])
+        hard = model.hard_class_mask
+        every.append(detector(output.image, output.features, output.logits, image.seen, hard, [truth])[1])
     return {key: torch.stack([x[key] for x in every]).mean() for key in every[0]}
 
 
@@ -88,7 +91,9 @@ def ground_truth(model: NightLab, image: ImagePass, given: dict[str, Any]) -> In
     """What the detector should find in one image, as boxes in pixels of the seen image (see `RegionRPN`)."""
     view, device = model.view(image, given), image.frame.device
     if model.stage == "hdm":
-        boxes, positive = gain_labels(model.labels, given["candidates"].to(device), given["gains"].to(device))
+        boxes, worth = gain_labels(
+            model.labels, given["candidates"].to(device), given["gains"].to(device), given["full_gain"]
+        )
         classes = main_class(view, boxes)
     else:
         if model.labels.boxes_from == "prediction":
@@ -99,13 +104,14 @@ def ground_truth(model: NightLab, image: ImagePass, given: dict[str, Any]) -> In
         if model.labels.boxes == "region":
             boxes, source = view.rule.regions(boxes, view.frame)
             classes = classes[source]
-        positive = torch.ones(len(boxes), dtype=torch.bool, device=device)
-    return Instances(image.seen, gt_boxes=Boxes(boxes * image.seen_per_frame), gt_positive=positive, gt_classes=classes)
+        worth = torch.ones(len(boxes), device=device)
+    return Instances(image.seen, gt_boxes=Boxes(boxes * image.seen_per_frame), gt_worth=worth, gt_classes=classes)
 
 
-def gain_labels(rule: LabelRule, boxes: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Of regions `[N, 4]` with IoU gain `[N]` those worth looking at and those that are not (bool), after NMS by the
-    size of their gain. A region that changes nothing is not: it takes the place of one that would."""
+def gain_labels(rule: LabelRule, boxes: Tensor, gain: Tensor, full: float) -> tuple[Tensor, Tensor]:
+    """Of regions `[N, 4]` with IoU gain `[N]` those that say something, after NMS by the size of their gain, and what
+    each is worth `[M]`, 0...1: nothing where it loses or changes nothing (it takes the place of one that would); else 1
+    or, `graded`, its share of a `full` gain."""
     if len(gain):
         storage = get_event_storage()
         storage.put_scalar("hdm/mean_gain", gain.mean())
@@ -115,7 +121,8 @@ def gain_labels(rule: LabelRule, boxes: Tensor, gain: Tensor) -> tuple[Tensor, T
         for side, least in ((gain, max(rule.margin, 1e-6)), (-gain, 0.0))
     )
     index = torch.cat([better, worse])
-    return boxes[index], torch.arange(len(index), device=boxes.device) < len(better)
+    worth = (gain[better] / full).clamp(max=1) if rule.graded else torch.ones_like(gain[better])
+    return boxes[index], torch.cat([worth, torch.zeros_like(gain[worse])])
 
 
 def measured(model: NightLab, image: ImagePass, view: View) -> tuple[Tensor, Tensor]:

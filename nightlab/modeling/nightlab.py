@@ -206,6 +206,7 @@ class NightLab(nn.Module):
                 candidates=hardness.CANDIDATES,
                 gain=hardness.GAIN,
                 margin=hardness.GAIN_MARGIN,
+                graded=hardness.GRADED,
             ),
             **parts,
         }
@@ -377,7 +378,8 @@ class NightLab(nn.Module):
                 "MODEL.NIGHTLAB.REGIONS detector: this configuration has no detector; set MODEL.HARDNESS.LABELS, or "
                 f"name one of {', '.join(SOURCES)}"
             )
-        proposals = detector(image.output.image, image.output.features, image.output.logits, image.seen)[0][0]
+        output = image.output
+        proposals = detector(output.image, output.features, output.logits, image.seen, self.hard_class_mask)[0][0]
         boxes = proposals.proposal_boxes.tensor / image.seen_per_frame
         regions, source = self.detected_rule(image.size).regions(boxes, image.size)
         classes = proposals.pred_classes[source] if proposals.has("pred_classes") else None

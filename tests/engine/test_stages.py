@@ -14,6 +14,7 @@ from PIL import Image
 from nightlab.config import load_config
 from nightlab.data.held_out import share_held_out, split_records
 from nightlab.engine.checkpoint import NightLabCheckpointer
+from nightlab.engine.gains import full_gain
 from nightlab.engine.plan import stage_config, stages_of
 from nightlab.engine.run import check_hard_classes, run, setup
 from nightlab.engine.stages import _finish, _put_aside, check_hard, hard_classes
@@ -21,6 +22,7 @@ from nightlab.engine.trainer import NightLabTrainer
 from nightlab.errors import InputError
 from nightlab.evaluation.region_table import read_study
 from nightlab.modeling.calibration import UNCALIBRATED, uncalibrated
+from nightlab.modeling.hardness import DOUBT_WEIGHT
 
 from .test_run import arguments, config, weights  # noqa: F401 (config is a fixture)
 
@@ -165,6 +167,26 @@ def test_hdm_goes_on_from_a_model_with_rdn(dual, tmp_path):
         run(arguments(dual, "STAGES.DETECTOR", str(tmp_path / "image.pth")))
 
 
+def test_hdm_starts_from_doubt_and_rdn_does_not(dual, tmp_path):
+    """Also from an RDN of a model that knows of none."""
+    run(arguments(dual, "MODEL.HARDNESS.LABELS", "rdn", "OUTPUT_DIR", str(tmp_path / "rdn")))
+    rdn = weights(tmp_path / "rdn" / "model_final.pth")
+    opts = ("MODEL.HARDNESS.DOUBT", "True", "MODEL.HARDNESS.GRADED", "True")
+    run(arguments(dual, *opts, "STAGES.DETECTOR", str(tmp_path / "rdn" / "model_final.pth")))
+    hdm = weights(tmp_path / "out" / "stages" / "hdm" / "model_final.pth")
+    assert DOUBT_WEIGHT not in rdn and hdm[DOUBT_WEIGHT] == 1
+    assert hdm["detector.rpn.rpn_head.objectness_logits.weight"].abs().max() > 0
+    run(arguments(dual, *opts, "OUTPUT_DIR", str(tmp_path / "whole")))
+    assert weights(tmp_path / "whole" / "stages" / "rdn" / "model_final.pth")[DOUBT_WEIGHT] == 0
+
+
+def test_a_full_gain_is_what_nine_in_ten_stay_below():
+    gains = {"a": torch.linspace(0.01, 0.1, 10), "b": torch.linspace(-1, 0, 50), "c": torch.zeros(0)}
+    measured = {name: (torch.zeros(len(gain), 4), gain, torch.tensor([8, 8])) for name, gain in gains.items()}
+    assert full_gain(measured) == pytest.approx(0.091)
+    assert full_gain({"b": measured["b"], "c": measured["c"]}) == full_gain({}) == 1
+
+
 def test_hdm_learns_the_gain_of_what_is_merged(dual, tmp_path, monkeypatch):
     """The pool of both levels is fitted before gain is measured, and again when HDM has learned it."""
     monkeypatch.setattr("nightlab.engine.calibration_fit.cross_fitted", lambda *_: {"kept": True})
@@ -245,6 +267,10 @@ def test_more_hard_classes_than_the_checkpoints_are_told(dual, caplog):
     [
         (("MODEL.REGION.ENABLED", "False"), "needs the region level"),
         (("MODEL.HARDNESS.BOXES", "component"), "component boxes are RDN's"),
+        (
+            ("MODEL.HARDNESS.DOUBT", "True", "MODEL.HARDNESS.FEATURES", "own"),
+            "does not see what the image level doubts",
+        ),
         (("MODEL.LIGHT.NAME", "relam"), r"DATASETS\.DAY"),
     ],
 )

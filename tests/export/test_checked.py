@@ -14,6 +14,7 @@ from nightlab.errors import InputError
 from nightlab.export import checked
 from nightlab.export.checked import FORMATS, Format, export
 from nightlab.export.graph import DualLevelGraph, ImageLevelGraph, build_graph
+from nightlab.modeling.hardness import HardnessDetector
 from nightlab.modeling.light import Clahe
 
 SIZE = (60, 80)
@@ -160,3 +161,20 @@ def test_which_graph_and_what_none_can_hold(predictor, monkeypatch):
     monkeypatch.setattr(model.image_level, "light", Clahe())
     with pytest.raises(InputError, match="clahe"):
         build_graph(model, "image")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_detector_that_starts_from_doubt(tiny_cfg, predictor, images, tmp_path, monkeypatch, suffix):
+    cfg = tiny_cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.HARDNESS.DOUBT = True
+    model = predictor.model
+    detector = HardnessDetector(cfg, model.image_level.backbone.output_shape()).eval()
+    detector.load_state_dict(model.detector.state_dict(), strict=False)
+    monkeypatch.setitem(model._modules, "detector", detector)
+    monkeypatch.setattr(model, "score_thresh", 0.0)
+    before = predictor(images[0]).regions
+    detector.begin_with_doubt()
+    after = predictor(images[0]).regions
+    assert len(after) == 3 and not torch.equal(after.pred_boxes.tensor, before.pred_boxes.tensor)
+    assert export(predictor, tmp_path / f"doubt{suffix}", SIZE, images).mean >= 0.999

@@ -151,13 +151,13 @@ def test_a_stage_trains_its_part_alone(stage, part):
 def hard_boxes():
     boxes = torch.tensor([[8.0, 8, 24, 24], [40, 0, 48, 60]])
     measured = {"candidates": torch.tensor([[8.0, 8, 40, 40], [30, 0, 62, 32]]), "gains": torch.tensor([0.1, -0.1])}
-    return {"hard_boxes": boxes, "hard_classes": torch.tensor([1, 3]), **measured}
+    return {"hard_boxes": boxes, "hard_classes": torch.tensor([1, 3]), **measured, "full_gain": 0.2}
 
 
 @pytest.mark.parametrize("stage", ["rdn", "hdm"])
 def test_images_without_hard_regions_train_too(stage):
     nothing = {"hard_boxes": torch.zeros(0, 4), "hard_classes": torch.zeros(0, dtype=torch.int64)}
-    nothing |= {"candidates": torch.zeros(0, 4), "gains": torch.zeros(0)}
+    nothing |= {"candidates": torch.zeros(0, 4), "gains": torch.zeros(0), "full_gain": 1.0}
     model = dual_level("MODEL.NIGHTLAB.STAGE", stage).train()
     record = {**given(64, 64), **nothing, "sem_seg": torch.full((64, 64), 255)}
     with EventStorage():
@@ -211,9 +211,10 @@ def test_hdm_calls_positive_what_gains_and_negative_what_loses():
         candidates, gains = labelling.measured(model, image, model.view(image, record))
     assert len(candidates) > 4 and gains.min() < 0 < gains.max()
     with EventStorage():
-        truth = labelling.ground_truth(model, image, {**record, "candidates": candidates, "gains": gains})
+        measured = {"candidates": candidates, "gains": gains, "full_gain": 0.1}
+        truth = labelling.ground_truth(model, image, {**record, **measured})
     assert 2 <= len(truth) <= len(candidates), "one of those that overlap"
-    assert torch.equal(model.gains(image, record["sem_seg"], truth.gt_boxes.tensor) > 0, truth.gt_positive)
+    assert torch.equal(model.gains(image, record["sem_seg"], truth.gt_boxes.tensor) > 0, truth.gt_worth > 0)
 
 
 def test_gain_in_a_region_and_in_the_data_set():
@@ -244,8 +245,10 @@ def test_labels_by_gain_are_the_largest_of_those_that_overlap():
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]])
     gains = torch.tensor([0.1, 0.2, -0.3, 0.01, 0.0])
     with EventStorage():
-        kept, positive = labelling.gain_labels(LabelRule(margin=0.05), boxes, gains)
-    assert torch.equal(kept, boxes[[1, 2, 4]]) and positive.tolist() == [True, False, False]
+        kept, worth = labelling.gain_labels(LabelRule(margin=0.05), boxes, gains, full=0.4)
+        graded, shares = labelling.gain_labels(LabelRule(graded=True), boxes, gains, full=0.15)
+    assert torch.equal(kept, boxes[[1, 2, 4]]) and worth.tolist() == [1, 0, 0]
+    assert torch.equal(graded, boxes[[1, 3, 2, 4]]) and shares.tolist() == pytest.approx([1, 0.01 / 0.15, 0, 0])
 
 
 def test_which_anchors_count_depends_on_the_image_alone():

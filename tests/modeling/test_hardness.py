@@ -22,6 +22,7 @@ ROWS, COLUMNS, STRIDE = 6, 8, 8
 SIZE = (ROWS * STRIDE, COLUMNS * STRIDE)
 Box = tuple[float, float, float, float]
 FAR: Box = (500, 500, 516, 516)
+HARD = torch.tensor([False, True, False, True, False])
 
 
 def region_rpn(*opts: Any, sizes: str = "[[16]]", channels: int = 8) -> RegionRPN:
@@ -38,23 +39,28 @@ def anchor(row: int, column: int, size: int = 16) -> Box:
     return (x - half, y - half, x + half, y + half)
 
 
-def truth(positive: list[Box] = [], negative: list[Box] = [], classes: list[int] | None = None) -> Instances:  # noqa: B006
+def truth(
+    positive: list[Box] = [],  # noqa: B006
+    negative: list[Box] = [],  # noqa: B006
+    classes: list[int] | None = None,
+    worth: list[float] | None = None,
+) -> Instances:
     boxes = torch.tensor([*positive, *negative], dtype=torch.float32).view(-1, 4)
-    is_positive = torch.arange(len(boxes)) < len(positive)
-    instances = Instances(SIZE, gt_boxes=Boxes(boxes), gt_positive=is_positive)
+    scores = torch.tensor([*(worth or [1.0] * len(positive)), *[0.0] * len(negative)])
+    instances = Instances(SIZE, gt_boxes=Boxes(boxes), gt_worth=scores)
     instances.gt_classes = torch.tensor(classes or [0] * len(boxes), dtype=torch.int64)
     return instances
 
 
 def labelled(rpn: RegionRPN, gt: Instances) -> tuple[Tensor, Tensor]:
-    """Labels `[ROWS, COLUMNS]` and matched boxes `[ROWS, COLUMNS, 4]`."""
+    """What to score `[ROWS, COLUMNS]` and matched boxes `[ROWS, COLUMNS, 4]`."""
     anchors = rpn.anchor_generator([torch.zeros(1, 8, ROWS, COLUMNS)])
     (label,), (boxes,) = rpn.label_and_sample_anchors(anchors, [gt])
     return label.view(ROWS, COLUMNS), boxes.view(ROWS, COLUMNS, 4)
 
 
-def expected(places: dict[tuple[int, int], int], otherwise: int) -> Tensor:
-    label = torch.full((ROWS, COLUMNS), otherwise, dtype=torch.int8)
+def expected(places: dict[tuple[int, int], float], otherwise: int) -> Tensor:
+    label = torch.full((ROWS, COLUMNS), float(otherwise))
     for place, value in places.items():
         label[place] = value
     return label
@@ -71,6 +77,13 @@ def test_a_box_on_an_anchor() -> None:
     label, boxes = labelled(region_rpn(), truth([anchor(2, 3)]))
     assert torch.equal(label, expected({(2, 3): 1, **AROUND}, otherwise=0))
     assert boxes[2, 3].tolist() == list(anchor(2, 3))
+
+
+def test_each_anchor_scores_what_its_box_is_worth() -> None:
+    boxes = [anchor(2, 3), anchor(4, 6)]
+    label, _ = labelled(region_rpn(), truth(boxes, worth=[0.25, 0.75]))
+    around = {(row + 2, column + 3): -1 for row, column in AROUND}  # of the second: two rows and three columns on
+    assert torch.equal(label, expected({**AROUND, **around, (2, 3): 0.25, (4, 6): 0.75}, otherwise=0))
 
 
 @pytest.mark.parametrize("stray", [FAR, (7, 7, 7, 7), (-40, -40, -20, -20)])
@@ -351,6 +364,8 @@ OWN = ("MODEL.HARDNESS.FEATURES", "own", "MODEL.HARDNESS.TIMM.DROP_PATH_RATE", 0
 KINDS = {
     "shared": (),
     "classes": ("MODEL.HARDNESS.CLASS_SCORES", True),
+    "doubt": ("MODEL.HARDNESS.DOUBT", True),
+    "doubt and classes": ("MODEL.HARDNESS.DOUBT", True, "MODEL.HARDNESS.CLASS_SCORES", True),
     "own resnet": OWN + RESNET,
     "own swin": OWN,
 }
@@ -383,7 +398,7 @@ def detect(
 ) -> Any:
     output = image_level.eval()(images)
     with EventStorage():
-        return detector(output.image, output.features, output.logits, tuple(images.shape[-2:]), gt)
+        return detector(output.image, output.features, output.logits, tuple(images.shape[-2:]), HARD, gt)
 
 
 @with_every_kind
@@ -413,12 +428,40 @@ def test_no_gradient_reaches_the_image_level(kind: tuple) -> None:
     assert {"neck", "rpn"} | ({"backbone"} if kind[:2] == OWN[:2] else set()) == {n.split(".")[0] for n in learning}
 
 
+def test_a_score_begins_as_the_doubt_inside_of_its_anchor() -> None:
+    """The sum over an anchor, counted in pixels of the seen image one by one; none in the padding."""
+    image_level, detector = pair(KINDS["doubt"])
+    detector.eval()
+    images = 255 * torch.rand(1, 3, 45, 61)
+    with torch.no_grad():
+        output = image_level.eval()(images)
+        before, _ = detect(image_level, detector, images)
+        detector.begin_with_doubt()
+        feature = detector.feature(output.image, output.features, output.logits, (45, 61), HARD)
+        (scores,), _ = detector.rpn.rpn_head([feature])
+        after, _ = detect(image_level, detector, images)
+    assert not torch.equal(before[0].objectness_logits, after[0].objectness_logits)
+    probability = output.logits.softmax(dim=1)[0, HARD]
+    stride = output.image.shape[-1] // probability.shape[-1]
+    doubt = (probability * (1 - probability)).sum(dim=0).repeat_interleave(stride, 0).repeat_interleave(stride, 1)
+    doubt[45:], doubt[:, 61:] = 0, 0
+    (anchors,) = detector.rpn.anchor_generator([feature])
+    sizes = (anchors.tensor[:, 2:] - anchors.tensor[:, :2]).prod(dim=1)
+    found = scores.permute(0, 2, 3, 1).flatten()
+    y, x = torch.arange(doubt.shape[0]), torch.arange(doubt.shape[1])
+    for box, score in zip(anchors.tensor, found, strict=True):
+        rows = (torch.minimum(y + 1, box[3]) - torch.maximum(y, box[1])).clamp(0, 1)
+        columns = (torch.minimum(x + 1, box[2]) - torch.maximum(x, box[0])).clamp(0, 1)
+        inside = rows @ doubt @ columns
+        assert score == pytest.approx(math.log(inside / sizes.min() + 0.01), abs=1e-4)
+
+
 def test_an_own_backbone_reads_the_image_and_nothing_else() -> None:
     image_level, detector = pair(KINDS["own resnet"])
     images = 255 * torch.rand(1, 3, 45, 61)
     with torch.no_grad():
         (expected,), _ = detect(image_level, detector.eval(), images)
-        (found,), _ = detector(image_level(images).image, {}, torch.zeros(0), (45, 61))
+        (found,), _ = detector(image_level(images).image, {}, torch.zeros(0), (45, 61), HARD)
         (other,), _ = detect(image_level, detector, images.flip(-1))
     assert torch.equal(found.objectness_logits, expected.objectness_logits)
     assert not torch.equal(other.objectness_logits, expected.objectness_logits)
@@ -437,7 +480,7 @@ def test_shared_features_bring_the_posterior() -> None:
     scores = []
     for logits in (output.logits, 5 * torch.randn_like(output.logits)):
         with torch.no_grad():
-            (found,), _ = detector.eval()(output.image, output.features, logits, (48, 64))
+            (found,), _ = detector.eval()(output.image, output.features, logits, (48, 64), HARD)
         scores.append(found.objectness_logits)
     assert detector.backbone is None and not torch.equal(*scores)
 
