@@ -212,6 +212,7 @@ class DoubtInAnchors(nn.Module):
         """
         super().__init__()
         self.register_buffer("anchors", anchors, persistent=False)
+        self.smallest = float((anchors[:, 2:] - anchors[:, :2]).prod(dim=1).min())
         self.stride = stride
         self.offset = offset
 
@@ -234,8 +235,7 @@ class DoubtInAnchors(nn.Module):
             covered = torch.minimum(high[..., None], at + pixel) - torch.maximum(low[..., None], at)
             axes.append(covered.clamp(min=0))  # [A, places, length], in pixels of the seen image
         inside = torch.einsum("ayh,bhw,axw->bayx", axes[0], doubt_of(hard_classes), axes[1])
-        smallest = (self.anchors[:, 2:] - self.anchors[:, :2]).prod(dim=1).amin()
-        return (inside / smallest + _LEAST_DOUBT).log()
+        return (inside / self.smallest + _LEAST_DOUBT).log()
 
 
 class HardnessNeck(nn.Module):
