@@ -5,6 +5,7 @@ than the image level are objects, boxes in which it did worse are background.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -373,7 +374,9 @@ class HardnessDetector(nn.Module):
         if self.doubt is None:
             return feature
         padded, places = (image.shape[-2], image.shape[-1]), (feature.shape[-2], feature.shape[-1])
-        prior = self.doubt_weight * self.doubt(logits.detach(), hard, padded, size, places)
+        # Training may be in mixed precision, which would round sums over anchors.
+        with torch.autocast(image.device.type, enabled=False) if self.training else nullcontext():
+            prior = self.doubt_weight * self.doubt(logits.detach(), hard, padded, size, places)
         return torch.cat([feature, prior.to(feature.dtype)], dim=1)
 
 
