@@ -127,6 +127,16 @@ def test_components_and_rest_make_the_total() -> None:
     assert gmac["total"] == pytest.approx(gmac["decode head"] + gmac["rest"])
 
 
+def test_a_detector_counts_the_doubt_that_it_sums() -> None:
+    """Products of the rows of each anchor's place, the map of doubt and the columns, and nothing else."""
+    plain, summing = (
+        count_gmac(build_model(tiny_config(*DUAL, "MODEL.HARDNESS.DOUBT", doubt)), (64, 96), {"detector": "detector"})
+        for doubt in (False, True)
+    )
+    assert plain["detector"] < summing["detector"] < 1.1 * plain["detector"]
+    assert plain["rest"] == summing["rest"]
+
+
 class Sleeper(nn.Module):
     def __init__(self, seconds: float):
         super().__init__()

@@ -29,20 +29,21 @@ class ImageLevel(nn.Module):
 
 
 class _Detector(nn.Module):
-    """The convolutions of the detector, from an image that the image level has seen; boxes cost next to nothing."""
+    """The networks of the detector, from an image that the image level has seen; boxes cost next to nothing."""
+
+    hard: Tensor
 
     def __init__(self, model: NightLab):
         super().__init__()
         assert model.detector is not None
         self.image_level = model.image_level
         self.detector = model.detector
+        self.register_buffer("hard", model.hard_class_mask)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        seen = self.image_level(images)
-        features, prior = seen.features, seen.logits
-        if self.detector.backbone is not None:
-            features, prior = self.detector.backbone(seen.image), None
-        return self.detector.rpn.rpn_head([self.detector.neck(features, prior)])
+        seen, size = self.image_level(images), (int(images.shape[-2]), int(images.shape[-1]))
+        feature = self.detector.feature(seen.image, seen.features, seen.logits, size, self.hard)
+        return self.detector.rpn.rpn_head([feature])
 
 
 def count_gmac(model: NightLab, size: tuple[int, int], components: Mapping[str, str]) -> dict[str, float]:
