@@ -31,8 +31,12 @@ DUAL_FACTS = {
     "classes of the region level": "MODEL.REGION.CLASSES",
     "labels of the detector": "MODEL.HARDNESS.LABELS",
     "features of the detector": "MODEL.HARDNESS.FEATURES",
+    "gain that HDM learns": "MODEL.HARDNESS.GAIN",
+    "HDM's scores grow with gain": "MODEL.HARDNESS.GRADED",
+    "HDM's scores start from doubt": "MODEL.HARDNESS.DOUBT",
     "regions at test from": "MODEL.NIGHTLAB.REGIONS",
     "regions of an image, at most": "MODEL.NIGHTLAB.MAX_REGIONS",
+    "overlap of regions (IoU), at most": "MODEL.NIGHTLAB.NMS_THRESH",
     "rule of merging": "MODEL.NIGHTLAB.MERGE",
 }
 

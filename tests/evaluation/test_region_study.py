@@ -37,7 +37,7 @@ class Detector(nn.Module):
         super().__init__()
         self.boxes, self.logits = torch.tensor(boxes).float().view(-1, 4), torch.tensor(logits).float()
 
-    def forward(self, image: Tensor, features: Any, logits: Tensor, size: tuple[int, int]) -> Any:
+    def forward(self, image: Tensor, features: Any, logits: Tensor, size: tuple[int, int], hard: Tensor) -> Any:
         return [Instances(size, proposal_boxes=Boxes(self.boxes), objectness_logits=self.logits)], {}
 
 
