@@ -104,8 +104,8 @@ class FrameMapper:
     follows from the key, for what the detector draws.
 
     Where `measured` holds the IoU gain of regions, by the image's file name, also `candidates` float `[M, 4]` (flipped
-    with the frame) and `gains` float `[M]`, and `full_gain`, beyond which one is as good as another. Behind them it may
-    hold the height and width that the frame had then.
+    with the frame) and `gains` float `[M]`, and `full_gain`, beyond which one is as good as another. Behind regions and
+    gain, `measured` may hold the height and width that the frame had then.
     """
 
     @configurable
@@ -157,8 +157,8 @@ class FrameMapper:
             "draw": int(np.random.SeedSequence(key).generate_state(1)[0]),
         }
         if self.measured:
-            item |= {"candidates": torch.as_tensor(augmented.boxes, dtype=torch.float32), "gains": gains}
-            item["full_gain"] = self.full_gain
+            candidates = torch.as_tensor(augmented.boxes, dtype=torch.float32)
+            item |= {"candidates": candidates, "gains": gains, "full_gain": self.full_gain}
         return item
 
 

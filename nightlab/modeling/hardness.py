@@ -63,7 +63,6 @@ class RegionRPN(RPN):
         if classes:
             head = ret["head"]
             old = head.objectness_logits
-            head.classes = classes
             head.objectness_logits = nn.Conv2d(old.in_channels, old.out_channels * classes, 1)
             nn.init.normal_(head.objectness_logits.weight, std=0.01)
             nn.init.zeros_(head.objectness_logits.bias)
@@ -167,7 +166,8 @@ class RegionRPN(RPN):
         every = Boxes.cat(anchors)
         matches = [self._match(every, instances) for instances in gt_instances]
         targets = [self._sampled(match) for match in matches]
-        losses = self.losses(anchors, [s.amax(dim=-1) for s in scores], targets, deltas, [m.boxes for m in matches])
+        labels, best = [t.sign() for t in targets], [s.amax(dim=-1) for s in scores]
+        losses = super().losses(anchors, best, labels, deltas, [match.boxes for match in matches])
         target, classes = torch.stack(targets)[..., None], torch.stack([m.classes for m in matches])
         of_class = torch.where(target > 0, F.one_hot(classes, self.num_classes) * target, target)
         return {**losses, "loss_rpn_cls": self._score_loss(torch.cat(scores, 1), of_class)}
@@ -187,8 +187,6 @@ class _Match(NamedTuple):
 class PriorRPNHead(StandardRPNHead):
     """detectron2's head on all but the last channels, which are a prior of the logits: one for each anchor."""
 
-    classes = 1
-
     @configurable
     def __init__(self, *, in_channels: int, num_anchors: int, **kwargs: Any):
         super().__init__(in_channels=in_channels - num_anchors, num_anchors=num_anchors, **kwargs)
@@ -196,8 +194,9 @@ class PriorRPNHead(StandardRPNHead):
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         scores, deltas = super().forward([x[:, : -self.num_anchors] for x in features])
-        priors = [x[:, -self.num_anchors :].repeat_interleave(self.classes, dim=1) for x in features]
-        return [score + prior for score, prior in zip(scores, priors, strict=True)], deltas
+        priors = [x[:, -self.num_anchors :] for x in features]
+        by_anchor = zip(scores, priors, strict=True)  # which may have several scores, one for each class
+        return [s + prior.repeat_interleave(s.shape[1] // self.num_anchors, dim=1) for s, prior in by_anchor], deltas
 
 
 class DoubtInAnchors(nn.Module):
@@ -217,25 +216,24 @@ class DoubtInAnchors(nn.Module):
         self.stride = stride
         self.offset = offset
 
-    def forward(self, logits: Tensor, hard: Tensor, padded: Size, seen: Size, places: Size) -> Tensor:
+    def forward(self, posterior: Tensor, hard: Tensor, padded: Size, seen: Size, places: Size) -> Tensor:
         """`[B, A, *places]`: the sum of `doubt_of`, as a share of the smallest anchor.
 
         Args:
-            logits: P^I's `[B, K, h, w]`, of the `padded` image.
+            posterior: P^I `[B, K, h, w]`, of the `padded` image.
             hard: which classes are, `[K]`.
             seen: height and width of the image without padding, beyond which there is no doubt.
         """
-        hard_classes = logits.float().softmax(dim=1) * hard[:, None, None]
         axes = []
         for axis in range(2):
-            length, pixel = logits.shape[2 + axis], padded[axis] / logits.shape[2 + axis]
-            centre = (torch.arange(places[axis], device=logits.device) + self.offset) * self.stride
+            length, pixel = posterior.shape[2 + axis], padded[axis] / posterior.shape[2 + axis]
+            centre = (torch.arange(places[axis], device=hard.device) + self.offset) * self.stride
             low, high = (centre + self.anchors[:, side, None] for side in (1 - axis, 3 - axis))  # [A, places]
-            at = torch.arange(length, device=logits.device) * pixel
+            at = torch.arange(length, device=hard.device) * pixel
             high = high.clamp(max=seen[axis])
             covered = torch.minimum(high[..., None], at + pixel) - torch.maximum(low[..., None], at)
             axes.append(covered.clamp(min=0))  # [A, places, length], in pixels of the seen image
-        inside = torch.einsum("ayh,bhw,axw->bayx", axes[0], doubt_of(hard_classes), axes[1])
+        inside = torch.einsum("ayh,bhw,axw->bayx", axes[0], doubt_of(posterior * hard[:, None, None]), axes[1])
         return (inside / self.smallest + _LEAST_DOUBT).log()
 
 
@@ -263,15 +261,14 @@ class HardnessNeck(nn.Module):
             conv_norm_relu(channels, channels, 3, norm=groups_of_eight),
         )
 
-    def forward(self, features: dict[str, Tensor], logits: Tensor | None) -> Tensor:
+    def forward(self, features: dict[str, Tensor], posterior: Tensor | None) -> Tensor:
         height, width = features[self.middle].shape[-2:]
         parts = [
             _to_size(lateral(features[name]), (height, width))
             for lateral, name in zip(self.laterals, self.in_features, strict=True)
         ]
         if self.prior:
-            assert logits is not None
-            posterior = logits.float().softmax(dim=1)
+            assert posterior is not None
             entropy = torch.special.entr(posterior).sum(dim=1, keepdim=True)
             parts.append(_to_size(torch.cat([posterior, entropy], dim=1), (height, width)))
         return self.mix(torch.cat(parts, dim=1))
@@ -365,18 +362,20 @@ class HardnessDetector(nn.Module):
         """What the RPN reads `[B, C, h, w]`, of the arguments of `forward`."""
         with in_precision(self, self.precision, image.device):
             if self.backbone is not None:
-                features, prior = self.backbone(image), None
+                features, posterior = self.backbone(image), None
             else:
-                features, prior = {name: x.detach() for name, x in features.items()}, logits.detach()
-            feature = self.neck(features, prior)
+                features = {name: x.detach() for name, x in features.items()}
+                posterior = logits.detach().float().softmax(dim=1)
+            feature = self.neck(features, posterior)
         if not self.training:
             feature = feature.float()  # scores and boxes, and so NMS
         if self.doubt is None:
             return feature
+        assert posterior is not None, "a detector with a backbone of its own does not see what the image level doubts"
         padded, places = (image.shape[-2], image.shape[-1]), (feature.shape[-2], feature.shape[-1])
         # Training may be in mixed precision, which would round sums over anchors.
         with torch.autocast(image.device.type, enabled=False) if self.training else nullcontext():
-            prior = self.doubt_weight * self.doubt(logits.detach(), hard, padded, size, places)
+            prior = self.doubt_weight * self.doubt(posterior, hard, padded, size, places)
         return torch.cat([feature, prior.to(feature.dtype)], dim=1)
 
 

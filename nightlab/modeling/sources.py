@@ -104,7 +104,7 @@ def uncertainty(view: View) -> Candidates:
 def doubt(view: View) -> Candidates:
     """Regions of three sizes on a dense raster, by how much doubt about hard classes P^I leaves inside (`doubt_of`)."""
     boxes = raster(view)
-    total, _ = sum_inside(doubt_of(view.log_probabilities.exp()[view.hard]), boxes)
+    total, _ = sum_inside(doubt_of(view.log_probabilities[view.hard].exp()), boxes)
     return Candidates(boxes, total)
 
 

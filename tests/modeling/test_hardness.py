@@ -335,7 +335,7 @@ def test_the_posterior_and_its_entropy_are_read_by_hand() -> None:
     logits = torch.zeros(1, 2, 8, 8)
     logits[:, 1, :4, :4] = math.log(3)  # 1/4 and 3/4 in the upper left, averaged over 4x4; 1/2 and 1/2 elsewhere
     logits[:, 1, 4, 4:] = 200.0  # certain in four places of sixteen
-    read = neck({"res3": torch.randn(1, 4, 2, 2)}, logits)[0, 32:]
+    read = neck({"res3": torch.randn(1, 4, 2, 2)}, logits.softmax(dim=1))[0, 32:]
     entropy = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
     torch.testing.assert_close(read[:, 0, 0], torch.tensor([0.25, 0.75, entropy]))
     torch.testing.assert_close(read[:, 0, 1], torch.tensor([0.5, 0.5, math.log(2)]))
